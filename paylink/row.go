@@ -26,6 +26,8 @@ type Row struct {
 	AttachmentURL             string
 	// Extra holds the columns that Dunlin does not know, by the header's own words, for templates.
 	Extra map[string]string
+	// Origin names the rejected row that this one mends, when the file is the error file of an earlier batch.
+	Origin RequestID
 	// Recurrence is set by Ottu's own recurring columns; such rows belong in a schedule, not in a batch.
 	Recurrence *Recurrence
 }

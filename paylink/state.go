@@ -250,7 +250,7 @@ var MessageMachine = &Machine[MessageState]{
 		MessageRead, MessageFailed, MessageUndelivered, MessageSuppressed, MessageUnknown, MessageHeld, MessageCanceled},
 	Edges: map[MessageState][]MessageState{
 		MessageOwed:        {MessageClaimed, MessageSuppressed, MessageCanceled, MessageFailed},
-		MessageClaimed:     {MessageOwed, MessageCommitting, MessageSuppressed, MessageCanceled, MessageFailed},
+		MessageClaimed:     {MessageOwed, MessageCommitting, MessageSuppressed, MessageCanceled, MessageFailed, MessageHeld},
 		MessageCommitting:  {MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered, MessageOwed, MessageUnknown},
 		MessageAccepted:    {MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered},
 		MessageSent:        {MessageDelivered, MessageRead, MessageFailed, MessageUndelivered},

@@ -1,0 +1,300 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"dunlin/paylink"
+)
+
+// commandChunk rows are changed in one transaction by commands over a whole batch, so that no lock is held for long.
+const commandChunk = 2000
+
+// CancelBatch calls a batch off: nothing more is fed or sent, debts are no longer asked for, and sessions that may be
+// payable are ended at the provider by the workers. Canceling again goes on where a killed cancel stopped.
+func (db *DB) CancelBatch(ctx context.Context, id paylink.BatchID, actor, why string) error {
+	err := db.change(ctx, func(t *tx) error {
+		state, err := t.batchState(id)
+		if err != nil || state == paylink.BatchCanceled {
+			return err
+		}
+		return t.moveBatch(id, state, paylink.BatchCanceled, actor, why)
+	})
+	if err != nil {
+		return fmt.Errorf("cancel %s: %w", id, err)
+	}
+	if err := db.cancelPending(ctx, id, actor, why); err != nil {
+		return fmt.Errorf("cancel %s: %w", id, err)
+	}
+	return db.eachRequest(ctx, id, `payment IN ('unpaid', 'partially_paid')`, func(t *tx, r paylink.RequestID) error {
+		_, err := t.cancelRequest(r, actor, why)
+		return err
+	})
+}
+
+// cancelPending moves runs of pending rows at once.
+func (db *DB) cancelPending(ctx context.Context, id paylink.BatchID, actor, why string) error {
+	lo, hi := batchRange(id)
+	for {
+		var moved int64
+		err := db.change(ctx, func(t *tx) error {
+			var first, last sql.NullInt64
+			if err := t.row(`SELECT MIN(id), MAX(id) FROM (SELECT id FROM requests WHERE id BETWEEN $1 AND $2 AND dispatch = 'pending'
+				AND payment = 'unpaid' ORDER BY id LIMIT $3) p`, lo, hi, commandChunk).Scan(&first, &last); err != nil || !first.Valid {
+				moved = 0
+				return err
+			}
+			var err error
+			moved, err = t.exec(`UPDATE requests SET dispatch = 'canceled', payment = 'canceled', canceled_at = $3, cause = 'canceled', updated_at = $3
+				WHERE id BETWEEN $1 AND $2 AND dispatch = 'pending' AND payment = 'unpaid'`, first.Int64, last.Int64, t.now)
+			if err != nil {
+				return err
+			}
+			t.tally(id, tallyDispatch, string(paylink.DispatchPending), -moved)
+			t.tally(id, tallyDispatch, string(paylink.DispatchCanceled), moved)
+			t.tally(id, tallyPayment, string(paylink.PaymentUnpaid), -moved)
+			t.tally(id, tallyPayment, string(paylink.PaymentCanceled), moved)
+			e := event{batch: id, entity: entityRows, from: string(paylink.DispatchPending), to: string(paylink.DispatchCanceled), actor: actor, why: why,
+				firstRow: int(first.Int64 & 0xffffffff), lastRow: int(last.Int64 & 0xffffffff), n: moved}
+			t.event(e)
+			e.entity, e.from, e.to = entityRowsPayment, string(paylink.PaymentUnpaid), string(paylink.PaymentCanceled)
+			t.event(e)
+			return nil
+		})
+		if err != nil || moved == 0 {
+			return err
+		}
+	}
+}
+
+// entityRowsPayment covers a run of rows whose payment column moved together.
+const entityRowsPayment = "rows_payment"
+
+// eachRequest walks the requests of a batch that fit a constant condition, by key pages, each page in one transaction.
+func (db *DB) eachRequest(ctx context.Context, id paylink.BatchID, where string, fn func(*tx, paylink.RequestID) error) error {
+	lo, hi := batchRange(id)
+	for after := lo - 1; ; {
+		var page []paylink.RequestID
+		err := db.change(ctx, func(t *tx) error {
+			page = nil
+			err := t.each(`SELECT id FROM requests WHERE id > $1 AND id <= $2 AND `+where+` ORDER BY id LIMIT 200`, []any{after, hi}, func(r *sql.Rows) error {
+				var rid paylink.RequestID
+				err := r.Scan(&rid)
+				page = append(page, rid)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			for _, rid := range page {
+				if err := fn(t, rid); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		after = int64(page[len(page)-1])
+	}
+}
+
+// CancelRequest calls one request off: what is owed is dropped, its session is ended at the provider. The wakes do that
+// now rather than at the next sweep.
+func (db *DB) CancelRequest(ctx context.Context, id paylink.RequestID, actor, why string) (wakes []paylink.Wake, err error) {
+	err = db.change(ctx, func(t *tx) error {
+		wakes, err = t.cancelRequest(id, actor, why)
+		return err
+	})
+	return wakes, err
+}
+
+func (t *tx) cancelRequest(id paylink.RequestID, actor, why string) ([]paylink.Wake, error) {
+	var payment paylink.PaymentState
+	var dispatch paylink.DispatchState
+	if err := t.row(`SELECT payment, dispatch FROM requests WHERE id = $1`+t.db.forUpdate(), int64(id)).Scan(&payment, &dispatch); err != nil {
+		return nil, notFound(err, id)
+	}
+	if err := t.movePayment(id, payment, paylink.PaymentCanceled, actor, why, true); err != nil {
+		return nil, err
+	}
+	if _, err := t.exec(`UPDATE requests SET canceled_at = $2, wake_at = NULL, step = CASE WHEN step IN ('session', 'messages') THEN 'none' ELSE step END WHERE id = $1`,
+		int64(id), t.now); err != nil {
+		return nil, err
+	}
+	if dispatch == paylink.DispatchPending {
+		if err := t.moveDispatch(id, dispatch, paylink.DispatchCanceled, string(paylink.CauseCanceled), "", actor, why, true); err != nil {
+			return nil, err
+		}
+	}
+	wakes, err := t.endSessionOf(id, "canceled")
+	if err != nil {
+		return nil, err
+	}
+	return wakes, t.dropOwed(id, paylink.CauseCanceled)
+}
+
+// endSessionOf asks for the end of a request's live session at the provider.
+func (t *tx) endSessionOf(id paylink.RequestID, ending string) ([]paylink.Wake, error) {
+	var session int64
+	err := t.row(`UPDATE sessions SET ending = $2, check_at = $3 WHERE request_id = $1 AND state IN ('open', 'pending', 'attempted') RETURNING id`,
+		int64(id), ending, t.now).Scan(&session)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []paylink.Wake{{Task: paylink.TaskSettle, ID: session, Epoch: t.now}}, nil
+}
+
+// Retry owes the failed rows of a batch again, all of them or those of one cause, and says how many. Rows that are no
+// longer owed, and unknown ones, are left alone. The batch runs again.
+func (db *DB) Retry(ctx context.Context, id paylink.BatchID, cause paylink.Cause, actor string) (n int, err error) {
+	if err := db.wakeDone(ctx, id, actor, "retry"); err != nil {
+		return 0, err
+	}
+	err = db.eachRequest(ctx, id, `dispatch = 'failed' AND payment IN ('unpaid', 'partially_paid')`, func(t *tx, r paylink.RequestID) error {
+		var c string
+		if err := t.row(`SELECT cause FROM requests WHERE id = $1`, int64(r)).Scan(&c); err != nil {
+			return err
+		}
+		if cause != "" && c != string(cause) {
+			return nil
+		}
+		if _, err := t.again(r, "", actor, "retry"); err != nil {
+			return err
+		}
+		n++
+		return nil
+	})
+	return n, err
+}
+
+// wakeDone sets a done batch running again, because something of it is owed anew.
+func (db *DB) wakeDone(ctx context.Context, id paylink.BatchID, actor, why string) error {
+	return db.change(ctx, func(t *tx) error {
+		state, err := t.batchState(id)
+		if err != nil {
+			return err
+		}
+		switch state {
+		case paylink.BatchDone:
+			return t.moveBatch(id, state, paylink.BatchRunning, actor, why)
+		case paylink.BatchRunning, paylink.BatchPaused, paylink.BatchHalted, paylink.BatchHeld:
+			return nil
+		}
+		return fmt.Errorf("batch %s is %s: %w", id, state, paylink.ErrConflict)
+	})
+}
+
+// Resend owes the payer's message again, by one channel or, if ch is empty, by the first of each route. A message whose
+// answer was lost and that is still being looked up stands in the way; one that is held is given up.
+func (db *DB) Resend(ctx context.Context, id paylink.RequestID, ch paylink.Channel, actor, why string) (wakes []paylink.Wake, err error) {
+	if err := db.wakeDone(ctx, id.Batch(), actor, "resend "+id.String()); err != nil {
+		return nil, err
+	}
+	err = db.change(ctx, func(t *tx) error {
+		wakes, err = t.again(id, ch, actor, why)
+		return err
+	})
+	return wakes, err
+}
+
+// again makes one request owe its messages anew, with a new session first if it has none.
+func (t *tx) again(id paylink.RequestID, only paylink.Channel, actor, why string) ([]paylink.Wake, error) {
+	var rs requestScan
+	var cs contactScan
+	var step string
+	if err := t.row(`SELECT `+requestColumns+`, `+contactColumns+`, r.step FROM requests r JOIN contacts c ON c.request_id = r.id WHERE r.id = $1`, int64(id)).
+		Scan(append(append(rs.targets(), cs.targets()...), &step)...); err != nil {
+		return nil, notFound(err, id)
+	}
+	r, err := rs.value()
+	if err != nil {
+		return nil, err
+	}
+	c, err := cs.value()
+	if err != nil {
+		return nil, err
+	}
+	if !r.Payment.Owes() {
+		return nil, fmt.Errorf("request %s is %s: %w", id, r.Payment, paylink.ErrConflict)
+	}
+	if step != stepMessages && step != stepRefused {
+		return nil, fmt.Errorf("request %s has not been sent yet: %w", id, paylink.ErrConflict)
+	}
+	if step == stepRefused {
+		if _, err := t.exec(`UPDATE requests SET tries = 0, cause = '', code = '' WHERE id = $1`, int64(id)); err != nil {
+			return nil, err
+		}
+		var epoch int64
+		if err := t.row(`UPDATE requests SET step = 'session', epoch = epoch + 1, next_at = $2, wake_at = $3 WHERE id = $1 RETURNING epoch`,
+			int64(id), t.now, t.now+wakeGrace.Milliseconds()).Scan(&epoch); err != nil {
+			return nil, err
+		}
+		return []paylink.Wake{{Task: paylink.TaskCreate, ID: int64(id), Epoch: epoch}}, t.settle(id, actor, why, true)
+	}
+	channels := []paylink.Channel{only}
+	if only == "" {
+		channels = nil
+		for _, route := range r.Routes {
+			for _, ch := range route {
+				if c.Address(ch) != "" {
+					channels = append(channels, ch)
+					break
+				}
+			}
+		}
+	}
+	var wakes []paylink.Wake
+	for _, ch := range channels {
+		if c.Address(ch) == "" {
+			return nil, fmt.Errorf("request %s has no address for %s: %w", id, ch, paylink.ErrInvalid)
+		}
+		w, err := t.anotherMessage(id, ch, actor, why)
+		if err != nil {
+			return nil, err
+		}
+		wakes = append(wakes, w)
+	}
+	return wakes, t.settle(id, actor, why, true)
+}
+
+func (t *tx) anotherMessage(id paylink.RequestID, ch paylink.Channel, actor, why string) (paylink.Wake, error) {
+	last, blocked := 0, ""
+	var held []int64
+	err := t.each(`SELECT id, n, state FROM messages WHERE request_id = $1 AND purpose = $2 AND channel = $3 ORDER BY n`,
+		[]any{int64(id), paylink.PurposeLink, string(ch)}, func(r *sql.Rows) error {
+			var m int64
+			var s paylink.MessageState
+			if err := r.Scan(&m, &last, &s); err != nil {
+				return err
+			}
+			switch {
+			case s.Open() || s == paylink.MessageUnknown:
+				blocked = string(s)
+			case s == paylink.MessageHeld:
+				held = append(held, m)
+			}
+			return nil
+		})
+	if err != nil {
+		return paylink.Wake{}, err
+	}
+	if blocked != "" {
+		return paylink.Wake{}, fmt.Errorf("the last %s message of request %s is %s; wait until that is settled: %w", ch, id, blocked, paylink.ErrConflict)
+	}
+	for _, m := range held {
+		if err := t.moveMessage(paylink.MessageID(m), id, paylink.MessageHeld, paylink.MessageFailed, "given up by "+actor, `cause = $5`, string(paylink.CauseLostAnswer)); err != nil {
+			return paylink.Wake{}, err
+		}
+		if _, err := t.exec(`UPDATE attempts SET state = 'settled' WHERE message_id = $1 AND state = 'unknown'`, m); err != nil {
+			return paylink.Wake{}, err
+		}
+	}
+	return t.bearMessage(id, paylink.PurposeLink, ch, last+1, true)
+}

@@ -1,0 +1,121 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// Gate is the circuit breaker of one outside provider, shared by all processes through the ledger.
+type Gate struct {
+	Provider string
+	// State: closed = calls flow; open = none until Until; probing = one call at a time; halted = none until a person acts.
+	State    string
+	Failures int
+	Opened   int
+	Until    time.Time
+	Why      string
+}
+
+// The states of a gate.
+const (
+	GateClosed  = "closed"
+	GateOpen    = "open"
+	GateProbing = "probing"
+	GateHalted  = "halted"
+)
+
+// Gates lists the gates that are not simply closed.
+func (db *DB) Gates(ctx context.Context) ([]Gate, error) {
+	var out []Gate
+	err := each(ctx, db.read, `SELECT provider, state, failures, opened, until, why FROM gates WHERE state <> 'closed' ORDER BY provider`, nil,
+		func(r *sql.Rows) error {
+			g, err := scanGate(r)
+			out = append(out, g)
+			return err
+		})
+	return out, err
+}
+
+func scanGate(r interface{ Scan(...any) error }) (g Gate, err error) {
+	var until int64
+	err = r.Scan(&g.Provider, &g.State, &g.Failures, &g.Opened, &until, &g.Why)
+	g.Until = toTime(until)
+	return g, err
+}
+
+// ChangeGate reads a gate, lets fn decide and writes what it returns, as one step. changed reports whether the state moved.
+func (db *DB) ChangeGate(ctx context.Context, provider string, fn func(Gate) Gate) (after Gate, changed bool, err error) {
+	err = db.change(ctx, func(t *tx) error {
+		g, err := scanGate(t.row(`SELECT provider, state, failures, opened, until, why FROM gates WHERE provider = $1`+t.db.forUpdate(), provider))
+		if errors.Is(err, sql.ErrNoRows) {
+			g, err = Gate{Provider: provider, State: GateClosed}, nil
+		}
+		if err != nil {
+			return err
+		}
+		after = fn(g)
+		changed = after.State != g.State
+		if after == g {
+			return nil
+		}
+		until := int64(0)
+		if !after.Until.IsZero() {
+			until = after.Until.UnixMilli()
+		}
+		if _, err := t.exec(`INSERT INTO gates (provider, state, failures, opened, until, why, changed_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (provider) DO UPDATE SET state = excluded.state, failures = excluded.failures, opened = excluded.opened,
+				until = excluded.until, why = excluded.why, changed_at = excluded.changed_at`,
+			provider, after.State, after.Failures, after.Opened, until, after.Why, t.now); err != nil {
+			return err
+		}
+		if changed {
+			t.event(event{entity: entityGate, from: g.State, to: after.State, why: provider + ": " + after.Why})
+		}
+		return nil
+	})
+	return after, changed, err
+}
+
+// TakeLease makes holder the one who does a periodic job, until ttl from now, unless somebody else is. The jobs are
+// harmless if two do them; the lease only spares work.
+func (db *DB) TakeLease(ctx context.Context, name, holder string, ttl time.Duration) (mine bool, err error) {
+	err = db.change(ctx, func(t *tx) error {
+		n, err := t.exec(`INSERT INTO leases (name, holder, until) VALUES ($1, $2, $3)
+			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+			WHERE leases.holder = excluded.holder OR leases.until < $4`, name, holder, t.now+ttl.Milliseconds(), t.now)
+		mine = n == 1
+		return err
+	})
+	return mine, err
+}
+
+// DropLease lets another holder take over at once; for a clean shutdown.
+func (db *DB) DropLease(ctx context.Context, name, holder string) error {
+	return db.change(ctx, func(t *tx) error {
+		_, err := t.exec(`DELETE FROM leases WHERE name = $1 AND holder = $2`, name, holder)
+		return err
+	})
+}
+
+// Used is how many calls were made to a provider on the UTC day of at.
+func (db *DB) Used(ctx context.Context, provider string, at time.Time) (n int64, err error) {
+	err = db.read.QueryRowContext(ctx, `SELECT COALESCE(SUM(n), 0) FROM usage WHERE provider = $1 AND day = $2`,
+		provider, at.UTC().Format(time.DateOnly)).Scan(&n)
+	return n, err
+}
+
+// SaveTemplates stores the texts that messages are made from, once each, so that an auditor can read next year what a
+// payer was sent.
+func (db *DB) SaveTemplates(ctx context.Context, texts map[string]string) error {
+	return db.change(ctx, func(t *tx) error {
+		for hash, text := range texts {
+			if _, err := t.exec(`INSERT INTO template_texts (hash, text, created_at) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING`,
+				hash, text, t.now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

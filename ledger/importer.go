@@ -1,0 +1,310 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"dunlin/paylink"
+)
+
+// ImportRow is one row of a file on its way into the ledger: exactly one of Row and Rejection is set.
+type ImportRow struct {
+	Row       *paylink.Row
+	Rejection *paylink.Rejection
+	// Raw is the record in the file's columns, kept if the ledger rejects the row as a repeat.
+	Raw []string
+	// DebtKey is the hash of what makes two rows the same debt.
+	DebtKey uint64
+}
+
+func (r ImportRow) number() int {
+	if r.Row != nil {
+		return r.Row.Number
+	}
+	return r.Rejection.Number
+}
+
+// ImportOptions say what the importer does about repeats.
+type ImportOptions struct {
+	// AllowRepeat takes rows whose debt is already open.
+	AllowRepeat bool
+	Actor       string
+}
+
+// ImportChunk writes consecutive rows in one transaction, and says how many of them it rejected as repeats of an open
+// debt. Rows that are already in are skipped, so that an import may be resumed from the beginning of the file.
+func (db *DB) ImportChunk(ctx context.Context, id paylink.BatchID, rows []ImportRow, opt ImportOptions) (repeats []paylink.Rejection, err error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	err = db.change(ctx, func(t *tx) error {
+		repeats = nil
+		var imported int
+		var state paylink.BatchState
+		if err := t.row(`SELECT imported, state FROM batches WHERE id = $1`, int64(id)).Scan(&imported, &state); err != nil {
+			return err
+		}
+		if state != paylink.BatchImporting {
+			return fmt.Errorf("batch %s is %s, not importing: %w", id, state, paylink.ErrConflict)
+		}
+		todo := rows
+		for len(todo) > 0 && todo[0].number() <= imported {
+			todo = todo[1:]
+		}
+		if len(todo) == 0 {
+			return nil
+		}
+		for i, r := range todo {
+			if r.number() != imported+1+i {
+				return fmt.Errorf("row %d follows row %d: %w", r.number(), imported+i, paylink.ErrInvalid)
+			}
+		}
+		open, err := t.openDebts(todo, opt)
+		if err != nil {
+			return fmt.Errorf("look for open debts: %w", err)
+		}
+		var good []ImportRow
+		var bad []paylink.Rejection
+		for _, r := range todo {
+			if r.Rejection != nil {
+				bad = append(bad, *r.Rejection)
+				continue
+			}
+			if other, ok := open[r.DebtKey]; ok && !opt.AllowRepeat {
+				rej := repeatOf(r, id, other)
+				bad = append(bad, rej)
+				repeats = append(repeats, rej)
+				continue
+			}
+			open[r.DebtKey] = paylink.NewRequestID(id, r.Row.Number)
+			good = append(good, r)
+		}
+		if err := t.insertRows(id, good); err != nil {
+			return fmt.Errorf("write requests: %w", err)
+		}
+		if err := t.insertRejections(id, bad); err != nil {
+			return fmt.Errorf("write rejections: %w", err)
+		}
+		if err := t.markFixed(id, good); err != nil {
+			return fmt.Errorf("mark fixed rows: %w", err)
+		}
+		first, last := todo[0].number(), todo[len(todo)-1].number()
+		if err := t.one(`UPDATE batches SET imported = $2 WHERE id = $1 AND imported = $3 AND state = 'importing'`, int64(id), last, imported); err != nil {
+			return err
+		}
+		t.tally(id, tallyDispatch, string(paylink.DispatchPending), int64(len(good)))
+		t.tally(id, tallyPayment, string(paylink.PaymentUnpaid), int64(len(good)))
+		t.tally(id, tallyRejected, "", int64(len(bad)))
+		t.event(event{batch: id, entity: entityRows, to: string(paylink.DispatchPending), actor: opt.Actor, firstRow: first, lastRow: last, n: int64(len(good))})
+		if len(bad) > 0 {
+			t.event(event{batch: id, entity: entityRejected, to: "rejected", actor: opt.Actor, firstRow: first, lastRow: last, n: int64(len(bad))})
+		}
+		return nil
+	})
+	return repeats, err
+}
+
+// The entities of events. entityRows covers a run of rows that moved together.
+const (
+	entityRows     = "rows"
+	entityRejected = "rejected"
+	entityRequest  = "request"
+	entityPayment  = "payment"
+	entitySession  = "session"
+	entityMessage  = "message"
+	entityGate     = "gate"
+)
+
+func repeatOf(r ImportRow, batch paylink.BatchID, other paylink.RequestID) paylink.Rejection {
+	rej := paylink.Rejection{Number: r.Row.Number, Line: r.Row.Line, Raw: r.Raw}
+	if other.Batch() == batch {
+		rej.Kind = paylink.DuplicateKind
+		rej.Reason = fmt.Sprintf("the same debt stands in row %d of this file", other.Row())
+		rej.Hint = "delete one of the two, or give each its own reference"
+	} else {
+		rej.Kind = paylink.RepeatKind
+		rej.Reason = fmt.Sprintf("the same debt is already being asked for as request %s", other)
+		rej.Hint = "delete the row, or send the file with --allow-repeat if the payer really owes it twice"
+	}
+	return rej
+}
+
+// openDebts finds which of the rows' debts are already open, here or in an earlier batch. The 64-bit key only finds
+// candidates: a match counts when the fields behind it are equal.
+func (t *tx) openDebts(rows []ImportRow, opt ImportOptions) (map[uint64]paylink.RequestID, error) {
+	found := map[uint64]paylink.RequestID{}
+	if opt.AllowRepeat {
+		return found, nil
+	}
+	byKey := make(map[int64]*paylink.Row, len(rows))
+	var keys []int64
+	for _, r := range rows {
+		if r.Row == nil {
+			continue
+		}
+		if _, ok := byKey[int64(r.DebtKey)]; !ok {
+			byKey[int64(r.DebtKey)] = r.Row
+			keys = append(keys, int64(r.DebtKey))
+		}
+	}
+	slices.Sort(keys) // neighbours share index pages
+	for chunk := range slices.Chunk(keys, 500) {
+		args := make([]any, 500)
+		for i := range args {
+			args[i] = chunk[min(i, len(chunk)-1)] // one text for every chunk: the statement is prepared once
+		}
+		err := t.each(openDebtsQuery, args, func(r *sql.Rows) error {
+			var key, id int64
+			var ref, currency, due string
+			var amount int64
+			if err := r.Scan(&key, &id, &ref, &amount, &currency, &due); err != nil {
+				return err
+			}
+			w := byKey[key]
+			if w.Reference == ref && (ref != "" || (w.Amount.Minor == amount && w.Amount.Currency == currency && w.DueDate == due)) {
+				found[uint64(key)] = paylink.RequestID(id)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+var openDebtsQuery = `SELECT debt_key, id, reference, amount, currency, due_date FROM requests
+	WHERE payment IN ('unpaid', 'authorized', 'partially_paid') AND debt_key IN (` + placeholders(1, 500) + `)`
+
+func placeholders(first, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "$%d", first+i)
+	}
+	return b.String()
+}
+
+var (
+	requestImport = []string{"id", "line", "dispatch", "payment", "step", "reference", "debt_key", "amount", "currency", "language", "country",
+		"timezone", "routes", "due_date", "expires_in", "description", "customer_id", "invoice_number", "attachment_url", "secret", "updated_at"}
+	contactImport   = []string{"request_id", "name", "first_name", "last_name", "email", "phone", "extra"}
+	rejectionImport = []string{"batch_id", "row_no", "line", "col", "kind", "reason", "hint", "raw"}
+)
+
+func (t *tx) insertRows(id paylink.BatchID, rows []ImportRow) error {
+	requests := make([][]any, len(rows))
+	contacts := make([][]any, len(rows))
+	for i, ir := range rows {
+		r := ir.Row
+		extra := "{}"
+		if len(r.Extra) > 0 {
+			b, err := json.Marshal(r.Extra)
+			if err != nil {
+				return err
+			}
+			extra = string(b)
+		}
+		rid := int64(paylink.NewRequestID(id, r.Number))
+		requests[i] = []any{rid, int64(r.Line), string(paylink.DispatchPending), string(paylink.PaymentUnpaid), "none", r.Reference,
+			int64(ir.DebtKey), r.Amount.Minor, r.Amount.Currency, r.Language, r.Country, r.Timezone, r.Routes.String(), r.DueDate,
+			int64(r.ExpiresIn / time.Second), r.Description, r.CustomerID, r.InvoiceNumber, r.AttachmentURL, paylink.NewSecret(), t.now}
+		contacts[i] = []any{rid, r.Name, r.FirstName, r.LastName, r.Email, r.Phone, extra}
+	}
+	if err := t.bulk("requests", requestImport, requests); err != nil {
+		return err
+	}
+	return t.bulk("contacts", contactImport, contacts)
+}
+
+func (t *tx) insertRejections(id paylink.BatchID, rejections []paylink.Rejection) error {
+	rows := make([][]any, len(rejections))
+	for i, r := range rejections {
+		raw, err := json.Marshal(r.Raw)
+		if err != nil {
+			return err
+		}
+		rows[i] = []any{int64(id), int64(r.Number), int64(r.Line), r.Column, r.Kind, r.Reason, r.Hint, string(raw)}
+	}
+	return t.bulk("rejections", rejectionImport, rows)
+}
+
+// bulk inserts many rows: COPY on PostgreSQL, statements of several rows on SQLite.
+func (t *tx) bulk(table string, columns []string, rows [][]any) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	if t.db.dialect == &postgresDialect {
+		return t.copyIn(table, columns, rows)
+	}
+	const most = 16
+	for chunk := range slices.Chunk(rows, most) {
+		args := make([]any, 0, len(chunk)*len(columns))
+		for _, r := range chunk {
+			args = append(args, r...)
+		}
+		if _, err := t.exec(insertMany(table, columns, len(chunk)), args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertTexts keeps the statements that insertMany made: a handful, asked for a million times.
+var insertTexts sync.Map
+
+func insertMany(table string, columns []string, n int) string {
+	type key struct {
+		table string
+		n     int
+	}
+	if text, ok := insertTexts.Load(key{table, n}); ok {
+		return text.(string)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", table, strings.Join(columns, ", "))
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("(" + placeholders(i*len(columns)+1, len(columns)) + ")")
+	}
+	insertTexts.Store(key{table, n}, b.String())
+	return b.String()
+}
+
+func (t *tx) copyIn(table string, columns []string, rows [][]any) error {
+	conn, ok := t.q.(*pgTx)
+	if !ok {
+		return fmt.Errorf("copy into %s outside a PostgreSQL transaction", table)
+	}
+	return conn.conn.Raw(func(driver any) error {
+		_, err := driver.(*stdlib.Conn).Conn().CopyFrom(t.ctx, pgx.Identifier{table}, columns, pgx.CopyFromRows(rows))
+		return err
+	})
+}
+
+// markFixed notes on the rejected rows of an earlier batch which request took their place. An error file names them.
+func (t *tx) markFixed(id paylink.BatchID, rows []ImportRow) error {
+	for _, r := range rows {
+		if r.Row.Origin == 0 {
+			continue
+		}
+		if _, err := t.exec(`UPDATE rejections SET fixed_in = $3 WHERE batch_id = $1 AND row_no = $2 AND fixed_in IS NULL`,
+			int64(r.Row.Origin.Batch()), r.Row.Origin.Row(), int64(paylink.NewRequestID(id, r.Row.Number))); err != nil {
+			return err
+		}
+	}
+	return nil
+}

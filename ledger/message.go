@@ -1,0 +1,501 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"dunlin/paylink"
+)
+
+// fallbackWindow is how long after the first message of a route its next channel may still be tried.
+const fallbackWindow = 24 * time.Hour
+
+// bearMessages makes a linked request owe its messages: for each route the first channel that has an address, or a
+// failed message that says there is none. Messages that are owed already are woken instead.
+func (t *tx) bearMessages(r paylink.Request, c paylink.Contact) ([]paylink.Wake, error) {
+	var wakes []paylink.Wake
+	for _, route := range r.Routes {
+		ch := route[0]
+		for _, next := range route {
+			if c.Address(next) != "" {
+				ch = next
+				break
+			}
+		}
+		w, err := t.bearMessage(r.ID, paylink.PurposeLink, ch, 1, c.Address(ch) != "")
+		if err != nil {
+			return nil, err
+		}
+		if w.ID != 0 {
+			wakes = append(wakes, w)
+		}
+	}
+	return wakes, nil
+}
+
+// bearMessage adds one message, or wakes the one that is owed. Without an address it is born failed.
+func (t *tx) bearMessage(req paylink.RequestID, purpose string, ch paylink.Channel, n int, reachable bool) (w paylink.Wake, err error) {
+	state, cause, wake := paylink.MessageOwed, "", any(t.now+wakeGrace.Milliseconds())
+	if !reachable {
+		state, cause, wake = paylink.MessageFailed, string(paylink.CauseNoAddress), nil
+	}
+	err = t.row(`
+		INSERT INTO messages (request_id, purpose, channel, n, state, next_at, wake_at, cause, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $6, $6) ON CONFLICT (request_id, purpose, channel, n) DO NOTHING RETURNING id, epoch`,
+		int64(req), purpose, string(ch), n, string(state), t.now, wake, cause).Scan(&w.ID, &w.Epoch)
+	switch {
+	case errors.Is(err, sql.ErrNoRows): // it was born before its session died
+		err = t.row(`UPDATE messages SET epoch = epoch + 1, wake_at = $5 WHERE request_id = $1 AND purpose = $2 AND channel = $3 AND n >= $4
+			AND state = 'owed' RETURNING id, epoch`, int64(req), purpose, string(ch), n, wake).Scan(&w.ID, &w.Epoch)
+		if errors.Is(err, sql.ErrNoRows) {
+			return paylink.Wake{}, nil
+		}
+		if err != nil {
+			return w, err
+		}
+	case err != nil:
+		return w, err
+	default:
+		t.event(event{batch: req.Batch(), request: req, entity: entityMessage, id: w.ID, to: string(state), why: strings.TrimSpace(string(ch) + " " + cause)})
+		if !reachable {
+			return paylink.Wake{}, nil
+		}
+	}
+	w.Task, w.Channel = paylink.TaskSend, ch
+	return w, nil
+}
+
+// moveMessage moves a message by compare-and-swap. set holds further assignments with arguments from $5 on; $4 is the
+// time.
+func (t *tx) moveMessage(id paylink.MessageID, req paylink.RequestID, from, to paylink.MessageState, why, set string, args ...any) error {
+	if !paylink.MessageMachine.CanByCommand(from, to) {
+		return paylink.MessageMachine.Check(from, to)
+	}
+	if set != "" {
+		set = ", " + set
+	}
+	if err := t.one(`UPDATE messages SET state = $3, updated_at = $4`+set+` WHERE id = $1 AND state = $2`,
+		append([]any{int64(id), string(from), string(to), t.now}, args...)...); err != nil {
+		return fmt.Errorf("message %s: %w", id, err)
+	}
+	t.event(event{batch: req.Batch(), request: req, entity: entityMessage, id: int64(id), from: string(from), to: string(to), why: why})
+	return nil
+}
+
+const messageColumns = `m.id, m.request_id, m.purpose, m.channel, m.n, m.state, m.epoch, m.tries, m.provider_ref, m.cause, m.possible_duplicate`
+
+func messageTargets(m *paylink.Message) []any {
+	return []any{&m.ID, &m.RequestID, &m.Purpose, &m.Channel, &m.N, &m.State, &m.Epoch, &m.Attempts, &m.ProviderRef, &m.Cause, &m.PossibleDuplicate}
+}
+
+// ClaimMessage claims a message for sending. ErrConflict means that there is nothing to send: the task is stale, the
+// batch stands still, the debt is no longer owed, the address is suppressed, or the link died. Whatever follows from
+// that (a fallback channel, a new session) is in the returned wakes.
+func (db *DB) ClaimMessage(ctx context.Context, id paylink.MessageID, epoch int64, opt paylink.ClaimOptions) (c paylink.MessageClaim, wakes []paylink.Wake, err error) {
+	var refused error
+	err = db.change(ctx, func(t *tx) error {
+		c, wakes, refused = paylink.MessageClaim{}, nil, nil
+		w, err := t.claimMessage(&c, id, epoch, opt)
+		wakes = w
+		if errors.Is(err, paylink.ErrConflict) { // what it decided instead must be kept
+			refused = err
+			return nil
+		}
+		return err
+	})
+	if err == nil {
+		err = refused
+	}
+	return c, wakes, err
+}
+
+func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch int64, opt paylink.ClaimOptions) ([]paylink.Wake, error) {
+	var rs requestScan
+	var cs contactScan
+	var batch paylink.BatchState
+	var nextAt, created, dies int64
+	var attempts int
+	var sessionID int64
+	var sessionState string
+	targets := append(append(messageTargets(&c.Message), rs.targets()...), cs.targets()...)
+	targets = append(targets, &batch, &nextAt, &created, &attempts, &sessionID, &sessionState, &c.Link, &dies)
+	if err := t.row(`SELECT `+messageColumns+`, `+requestColumns+`, `+contactColumns+`, b.state, m.next_at, m.created_at, m.attempts,
+			COALESCE(s.id, 0), COALESCE(s.state, ''), COALESCE(s.url, ''), COALESCE(s.expires_at, 0)
+		FROM messages m JOIN requests r ON r.id = m.request_id JOIN contacts c ON c.request_id = r.id
+			JOIN batches b ON b.id = (m.request_id >> 32)
+			LEFT JOIN sessions s ON s.request_id = r.id AND s.state IN ('intent', 'open', 'pending', 'attempted')
+		WHERE m.id = $1`, int64(id)).Scan(targets...); err != nil {
+		return nil, notFound(err, id)
+	}
+	var err error
+	if c.Request, err = rs.value(); err != nil {
+		return nil, err
+	}
+	if c.Contact, err = cs.value(); err != nil {
+		return nil, err
+	}
+	c.SessionID, c.Date, c.LinkDies = paylink.SessionID(sessionID), toTime(created), toTime(dies)
+	m, req := &c.Message, c.Request.ID
+	switch {
+	case m.State != paylink.MessageOwed || epoch != m.Epoch || nextAt > t.now:
+		return nil, fmt.Errorf("message %s is not waiting to be sent: %w", id, paylink.ErrConflict)
+	case !acting(batch):
+		if _, err := t.exec(`UPDATE messages SET wake_at = NULL WHERE id = $1`, int64(id)); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("batch %s is %s: %w", req.Batch(), batch, paylink.ErrConflict)
+	case !c.Request.Payment.Owes():
+		cause := paylink.CausePaid
+		if c.Request.Payment == paylink.PaymentCanceled {
+			cause = paylink.CauseCanceled
+		}
+		if err := t.dropOwed(req, cause); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("request %s is %s: %w", req, c.Request.Payment, paylink.ErrConflict)
+	}
+	address := c.Contact.Address(m.Channel)
+	c.AddressHash = AddressHash(m.Channel, address)
+	if reason, err := t.suppressed(m.Channel, c.AddressHash); err != nil {
+		return nil, err
+	} else if reason != "" {
+		return t.suppressMessage(*m, c.Request, c.Contact, reason)
+	}
+	if opt.NeedsLink && (sessionID == 0 || sessionState == string(paylink.SessionIntent) || c.LinkDies.Before(toTime(t.now+linkMargin.Milliseconds()))) {
+		return t.renew(*m, paylink.SessionID(sessionID), sessionState)
+	}
+	return nil, t.openAttempt(c, attempts+1, opt)
+}
+
+// linkMargin is how long a link must still live when it is sent.
+const linkMargin = 10 * time.Minute
+
+// renew parks a message whose link has died until the request has a new session. The old one is ended at the provider
+// first (law 4).
+func (t *tx) renew(m paylink.Message, session paylink.SessionID, state string) ([]paylink.Wake, error) {
+	conflict := fmt.Errorf("request %s needs a new session first: %w", m.RequestID, paylink.ErrConflict)
+	if _, err := t.exec(`UPDATE messages SET wake_at = NULL WHERE id = $1`, int64(m.ID)); err != nil {
+		return nil, err
+	}
+	switch {
+	case state == string(paylink.SessionIntent):
+		return nil, conflict
+	case session == 0:
+		w, err := t.oweSession(m.RequestID, stepMessages)
+		if err != nil {
+			return nil, err
+		}
+		if w.ID == 0 {
+			return nil, conflict
+		}
+		return []paylink.Wake{w}, conflict
+	}
+	n, err := t.exec(`UPDATE sessions SET ending = 'renewed', check_at = $2 WHERE id = $1 AND ending = ''`, int64(session), t.now)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return nil, conflict
+	}
+	return []paylink.Wake{{Task: paylink.TaskSettle, ID: int64(session), Epoch: t.now}}, conflict
+}
+
+func (t *tx) openAttempt(c *paylink.MessageClaim, n int, opt paylink.ClaimOptions) error {
+	lease := t.now + opt.Lease.Milliseconds()
+	secret := rand.Text()[:12]
+	if c.Message.PossibleDuplicate {
+		// The attempt whose answer was lost says what the bytes must be.
+		err := t.row(`SELECT bytes_hash FROM attempts WHERE message_id = $1 AND bytes_hash <> '' ORDER BY n DESC LIMIT 1`, int64(c.Message.ID)).Scan(&c.Frozen)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+	}
+	if err := t.moveMessage(c.Message.ID, c.Request.ID, paylink.MessageOwed, paylink.MessageClaimed, "", `wake_at = $5, attempts = $6`, lease, n); err != nil {
+		return err
+	}
+	if err := t.row(`
+		INSERT INTO attempts (message_id, n, state, phase, worker, secret, lease_until, started_at)
+		VALUES ($1, $2, 'open', 'prepared', $3, $4, $5, $6) RETURNING id`,
+		int64(c.Message.ID), n, opt.Worker, secret, lease, t.now).Scan(&c.Attempt); err != nil {
+		if t.db.dialect.unique(err) {
+			return fmt.Errorf("message %s has an attempt open: %w", c.Message.ID, paylink.ErrConflict)
+		}
+		return err
+	}
+	c.Message.State, c.Epoch, c.Deadline = paylink.MessageClaimed, c.Message.Epoch, toTime(lease)
+	c.Token = strconv.FormatInt(int64(c.Attempt), 36) + "." + secret
+	return nil
+}
+
+func (t *tx) suppressed(ch paylink.Channel, hash string) (reason string, err error) {
+	err = t.row(`SELECT reason FROM suppressions WHERE channel = $1 AND address_hash = $2 AND lifted_at IS NULL`, string(ch), hash).Scan(&reason)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return reason, err
+}
+
+// suppressMessage ends an owed message whose address must not be written to. A bounce before lets the route go on; an
+// opt-out does not: who said stop on one channel is not followed to the next.
+func (t *tx) suppressMessage(m paylink.Message, r paylink.Request, c paylink.Contact, reason string) ([]paylink.Wake, error) {
+	cause := paylink.CauseSuppressed
+	if reason == "opted_out" || reason == "complained" {
+		cause = paylink.CauseOptedOut
+	}
+	if err := t.moveMessage(m.ID, m.RequestID, paylink.MessageOwed, paylink.MessageSuppressed, reason, `wake_at = NULL, cause = $5`, string(cause)); err != nil {
+		return nil, err
+	}
+	var wakes []paylink.Wake
+	if cause == paylink.CauseSuppressed {
+		w, err := t.fallBack(m, r, c)
+		if err != nil {
+			return nil, err
+		}
+		wakes = w
+	}
+	if err := t.settle(m.RequestID, "", reason, false); err != nil {
+		return nil, err
+	}
+	return wakes, fmt.Errorf("message %s is suppressed (%s): %w", m.ID, reason, paylink.ErrConflict)
+}
+
+// CommitMessage is the last look before the point of no return: one compare-and-swap that holds only if the claim is
+// still ours for longer than the call may take, the debt is owed, nobody called it off, the address is not suppressed
+// and the batch runs. ErrConflict means: do not send.
+func (db *DB) CommitMessage(ctx context.Context, c paylink.MessageClaim, opt paylink.CommitOptions) error {
+	if c.Frozen != "" && c.Frozen != opt.BytesHash {
+		return fmt.Errorf("message %s would be sent again with other bytes: %w", c.Message.ID, ErrFrozen)
+	}
+	return db.change(ctx, func(t *tx) error {
+		clock := fmt.Sprint(t.now)
+		if db.clock == nil && db.dialect.clock != "" {
+			clock = db.dialect.clock
+		}
+		err := t.one(`
+			UPDATE messages SET state = 'committing', updated_at = $4
+			WHERE id = $1 AND state = 'claimed' AND epoch = $2
+				AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = $3 AND a.state = 'open' AND a.phase = 'prepared' AND a.lease_until > `+t.clockSQL(clock, `$4`)+` + $5)
+				AND EXISTS (SELECT 1 FROM requests r WHERE r.id = messages.request_id AND r.payment IN ('unpaid', 'partially_paid') AND r.canceled_at IS NULL)
+				AND EXISTS (SELECT 1 FROM batches b WHERE b.id = $6 AND b.state IN ('running', 'done'))
+				AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.channel = $7 AND s.address_hash = $8 AND s.lifted_at IS NULL)`,
+			int64(c.Message.ID), c.Epoch, int64(c.Attempt), t.now, opt.Timeout.Milliseconds(),
+			int64(c.Request.ID.Batch()), string(c.Message.Channel), c.AddressHash)
+		if err != nil {
+			return fmt.Errorf("message %s may not be sent any more: %w", c.Message.ID, err)
+		}
+		if err := t.one(`UPDATE attempts SET phase = 'committing', committing_at = $2, bytes_hash = $3, template_hash = $4 WHERE id = $1 AND state = 'open'`,
+			int64(c.Attempt), t.now, opt.BytesHash, opt.TemplateHash); err != nil {
+			return err
+		}
+		if opt.Reveals {
+			if _, err := t.exec(`UPDATE sessions SET revealed_at = $2 WHERE id = $1 AND revealed_at IS NULL`, int64(c.SessionID), t.now); err != nil {
+				return err
+			}
+		}
+		t.use(string(c.Message.Channel), classDispatch)
+		t.event(event{batch: c.Request.ID.Batch(), request: c.Request.ID, entity: entityMessage, id: int64(c.Message.ID),
+			from: string(paylink.MessageClaimed), to: string(paylink.MessageCommitting)})
+		return nil
+	})
+}
+
+// clockSQL is the database's own clock where it differs from ours, else the time of this transaction.
+func (t *tx) clockSQL(clock, param string) string {
+	if t.db.clock == nil && t.db.dialect.clock != "" {
+		return clock
+	}
+	return param
+}
+
+// ErrFrozen: a message may be sent again only with the bytes of the attempt whose answer was lost.
+var ErrFrozen = errors.New("the bytes differ from what was sent before")
+
+// ReleaseMessage gives a claim back without having sent anything: the message is owed again from nextAt.
+func (db *DB) ReleaseMessage(ctx context.Context, c paylink.MessageClaim, nextAt time.Time) error {
+	return db.change(ctx, func(t *tx) error {
+		if err := t.closeAttempt(c.Attempt, "released", "", nil); err != nil {
+			return err
+		}
+		at := nextAt.UnixMilli()
+		return t.moveMessage(c.Message.ID, c.Request.ID, paylink.MessageClaimed, paylink.MessageOwed, "released",
+			`next_at = $5, wake_at = $6, epoch = epoch + 1`, at, at)
+	})
+}
+
+// HoldMessage parks a claimed message for a person: sending it would not be the same message again.
+func (db *DB) HoldMessage(ctx context.Context, c paylink.MessageClaim, why string) error {
+	return db.change(ctx, func(t *tx) error {
+		if err := t.closeAttempt(c.Attempt, "released", "", nil); err != nil {
+			return err
+		}
+		if err := t.moveMessage(c.Message.ID, c.Request.ID, paylink.MessageClaimed, paylink.MessageHeld, why, `wake_at = NULL, cause = $5`,
+			string(paylink.CauseLostAnswer)); err != nil {
+			return err
+		}
+		if err := t.flag(c.Request.ID, "message_held", why); err != nil {
+			return err
+		}
+		return t.settle(c.Request.ID, "", why, false)
+	})
+}
+
+func (t *tx) closeAttempt(id paylink.AttemptID, state, ref string, f *paylink.Failure) error {
+	var kind, cause, code string
+	if f != nil {
+		kind, cause, code = string(f.Kind), string(f.Cause), f.Code
+	}
+	if err := t.one(`UPDATE attempts SET state = $2, ended_at = $3, provider_ref = $4, kind = $5, cause = $6, code = $7 WHERE id = $1 AND state IN ('open', 'unknown')`,
+		int64(id), state, t.now, ref, kind, cause, code); err != nil {
+		return fmt.Errorf("attempt %s: %w", id, err)
+	}
+	return nil
+}
+
+// AcceptMessage records that the provider took the message.
+func (db *DB) AcceptMessage(ctx context.Context, c paylink.MessageClaim, ref string, segments int) error {
+	return db.change(ctx, func(t *tx) error { return t.accept(c.Message, c.Attempt, ref, segments, "") })
+}
+
+// accept is also how late truth about an unknown message is recorded.
+func (t *tx) accept(m paylink.Message, attempt paylink.AttemptID, ref string, segments int, why string) error {
+	if ref == "" {
+		ref = "accepted"
+	}
+	if err := t.closeAttempt(attempt, "accepted", ref, nil); err != nil {
+		return err
+	}
+	var from paylink.MessageState
+	if err := t.row(`SELECT state FROM messages WHERE id = $1`+t.db.forUpdate(), int64(m.ID)).Scan(&from); err != nil {
+		return err
+	}
+	if from.Rank() < paylink.MessageAccepted.Rank() { // a receipt may have been faster than the answer
+		if err := t.moveMessage(m.ID, m.RequestID, from, paylink.MessageAccepted, why, `wake_at = NULL, provider_ref = $5, segments = $6, cause = '', code = ''`,
+			ref, segments); err != nil {
+			return err
+		}
+	}
+	return t.settle(m.RequestID, "", why, false)
+}
+
+// FailMessage records a certain refusal. Temporary: owed again at retryAt. Permanent: the message fails and the route's
+// next channel, if any, is in the returned wakes. countTry spends one of the row's retries.
+func (db *DB) FailMessage(ctx context.Context, c paylink.MessageClaim, f *paylink.Failure, retryAt time.Time, countTry bool) (wakes []paylink.Wake, err error) {
+	err = db.change(ctx, func(t *tx) error {
+		wakes = nil
+		if err := t.closeAttempt(c.Attempt, "refused", "", f); err != nil {
+			return err
+		}
+		var from paylink.MessageState
+		if err := t.row(`SELECT state FROM messages WHERE id = $1`+t.db.forUpdate(), int64(c.Message.ID)).Scan(&from); err != nil {
+			return err
+		}
+		why := strings.TrimSpace(string(f.Cause) + " " + f.Code)
+		if f.Kind != paylink.Permanent {
+			try := 0
+			if countTry {
+				try = 1
+			}
+			at := retryAt.UnixMilli()
+			return t.moveMessage(c.Message.ID, c.Request.ID, from, paylink.MessageOwed, why, `next_at = $5, wake_at = $6, tries = tries + $7, cause = $8, code = $9`,
+				at, at+wakeGrace.Milliseconds(), try, string(f.Cause), f.Code)
+		}
+		if f.Suppress {
+			reason := "bounced"
+			if f.Cause == paylink.CauseOptedOut {
+				reason = "opted_out"
+			}
+			if err := t.suppress(c.Message.Channel, c.AddressHash, reason, f.Code, c.Request.ID); err != nil {
+				return err
+			}
+		}
+		if err := t.moveMessage(c.Message.ID, c.Request.ID, from, paylink.MessageFailed, why, `wake_at = NULL, cause = $5, code = $6`, string(f.Cause), f.Code); err != nil {
+			return err
+		}
+		if f.Cause != paylink.CauseOptedOut {
+			if wakes, err = t.fallBack(c.Message, c.Request, c.Contact); err != nil {
+				return err
+			}
+		}
+		return t.settle(c.Request.ID, "", why, false)
+	})
+	return wakes, err
+}
+
+func (t *tx) suppress(ch paylink.Channel, hash, reason, source string, id paylink.RequestID) error {
+	_, err := t.exec(`INSERT INTO suppressions (channel, address_hash, reason, source, request_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (channel, address_hash) DO UPDATE SET reason = excluded.reason, source = excluded.source, request_id = excluded.request_id,
+			created_at = excluded.created_at, lifted_at = NULL`, string(ch), hash, reason, source, int64(id), t.now)
+	return err
+}
+
+// fallBack starts the next channel of the route after m failed for certain: within a day of it, while the debt is owed
+// and nobody has acted on the link.
+func (t *tx) fallBack(m paylink.Message, r paylink.Request, c paylink.Contact) ([]paylink.Wake, error) {
+	var payment paylink.PaymentState
+	var engaged sql.NullInt64
+	var created int64
+	if err := t.row(`SELECT r.payment, r.engaged_at, m.created_at FROM requests r JOIN messages m ON m.request_id = r.id WHERE m.id = $1`, int64(m.ID)).
+		Scan(&payment, &engaged, &created); err != nil {
+		return nil, err
+	}
+	if !payment.Owes() || engaged.Valid || t.now-created > fallbackWindow.Milliseconds() {
+		return nil, nil
+	}
+	for ch, ok := r.Routes.Next(m.Channel); ok; ch, ok = r.Routes.Next(ch) {
+		if c.Address(ch) == "" {
+			continue
+		}
+		n, err := t.nextN(m.RequestID, m.Purpose, ch)
+		if err != nil || n == 0 {
+			return nil, err
+		}
+		w, err := t.bearMessage(m.RequestID, m.Purpose, ch, n, true)
+		if err != nil || w.ID == 0 {
+			return nil, err
+		}
+		return []paylink.Wake{w}, nil
+	}
+	return nil, nil
+}
+
+// nextN numbers the next message of the same purpose and channel; 0 if one is still open, accepted or unknown.
+func (t *tx) nextN(req paylink.RequestID, purpose string, ch paylink.Channel) (int, error) {
+	var last, busy int
+	err := t.row(`SELECT COALESCE(MAX(n), 0), COALESCE(SUM(CASE WHEN state IN ('failed', 'undelivered', 'suppressed', 'canceled') THEN 0 ELSE 1 END), 0)
+		FROM messages WHERE request_id = $1 AND purpose = $2 AND channel = $3`, int64(req), purpose, string(ch)).Scan(&last, &busy)
+	if err != nil || busy > 0 {
+		return 0, err
+	}
+	return last + 1, nil
+}
+
+// LoseMessage records that the answer to a send was lost. Look-ups follow by the sweeper, the first after checkIn.
+func (db *DB) LoseMessage(ctx context.Context, c paylink.MessageClaim, f *paylink.Failure, checkIn time.Duration) error {
+	return db.change(ctx, func(t *tx) error {
+		return t.loseMessage(c.Message, c.Attempt, f, checkIn)
+	})
+}
+
+func (t *tx) loseMessage(m paylink.Message, attempt paylink.AttemptID, f *paylink.Failure, checkIn time.Duration) error {
+	if err := t.closeAttempt(attempt, "unknown", "", f); err != nil {
+		return err
+	}
+	var from paylink.MessageState
+	if err := t.row(`SELECT state FROM messages WHERE id = $1`+t.db.forUpdate(), int64(m.ID)).Scan(&from); err != nil {
+		return err
+	}
+	if from != paylink.MessageCommitting { // a receipt has told the truth meanwhile
+		return t.settle(m.RequestID, "", "", false)
+	}
+	if err := t.moveMessage(m.ID, m.RequestID, from, paylink.MessageUnknown, "answer lost", `wake_at = $5, checks = 0, cause = $6`,
+		t.now+checkIn.Milliseconds(), string(paylink.CauseLostAnswer)); err != nil {
+		return err
+	}
+	return t.settle(m.RequestID, "", "answer lost", false)
+}

@@ -1,0 +1,289 @@
+-- The ledger on SQLite. Its twin on PostgreSQL differs in types only; a test compares the two.
+
+-- Times are milliseconds since 1970 in UTC; money is in minor units; ids of batches, requests, sessions, messages and
+-- attempts are the numbers behind b12, b12.345, s7, m7, a7 (a request's id is batch << 32 | row).
+-- The CHECKs repeat the state machines of package paylink; a test compares them.
+
+CREATE TABLE batches (
+  id             INTEGER PRIMARY KEY AUTOINCREMENT,
+  state          TEXT   NOT NULL CHECK (state IN ('importing', 'draft', 'held', 'running', 'paused', 'halted', 'done', 'canceled')),
+  name           TEXT   NOT NULL,              -- the file's name, for people
+  source_hash    TEXT   NOT NULL,              -- SHA-256 of the content: the same file under another name is the same file
+  again          BIGINT NOT NULL DEFAULT 0,    -- how many times the same content was sent on purpose before
+  source_format  TEXT   NOT NULL,
+  parent         BIGINT REFERENCES batches (id),
+  header         TEXT   NOT NULL DEFAULT '[]', -- the file's own columns, for its error file
+  options        TEXT   NOT NULL DEFAULT '{}', -- how the file was read
+  plan           TEXT   NOT NULL DEFAULT '{}', -- what was confirmed
+  imported       BIGINT NOT NULL DEFAULT 0,    -- rows up to this number are in
+  rows_total     BIGINT,                       -- known when the file was read whole
+  fed            BIGINT NOT NULL DEFAULT 0,    -- rows up to this number were fed or are no longer pending
+  canary         BIGINT NOT NULL DEFAULT 0,    -- rows to send first; 0 = none
+  brake_percent  BIGINT NOT NULL DEFAULT 10,
+  brake_rows     BIGINT NOT NULL DEFAULT 20,
+  priority       BIGINT NOT NULL DEFAULT 1,
+  test           BOOLEAN NOT NULL DEFAULT FALSE,
+  hold_until     BIGINT,
+  why            TEXT   NOT NULL DEFAULT '',   -- why it is held, halted or canceled
+  created_at     BIGINT NOT NULL,
+  created_by     TEXT   NOT NULL,
+  confirmed_at   BIGINT,
+  confirmed_by   TEXT,
+  finished_at    BIGINT,
+  UNIQUE (source_hash, again)
+);
+CREATE INDEX batches_active ON batches (id) WHERE state NOT IN ('done', 'canceled');
+
+CREATE TABLE requests (
+  id             BIGINT PRIMARY KEY,
+  line           BIGINT NOT NULL,
+  dispatch       TEXT   NOT NULL CHECK (dispatch IN ('pending', 'in_flight', 'sent', 'failed', 'suppressed', 'skipped', 'canceled', 'unknown')),
+  payment        TEXT   NOT NULL CHECK (payment IN ('unpaid', 'authorized', 'partially_paid', 'paid', 'partially_refunded', 'refunded', 'expired', 'canceled', 'written_off', 'paid_outside')),
+  step           TEXT   NOT NULL CHECK (step IN ('none', 'session', 'lost', 'refused', 'messages')), -- what is owed next, or why nothing can be
+  epoch          BIGINT NOT NULL DEFAULT 0,
+  next_at        BIGINT NOT NULL DEFAULT 0,    -- not before
+  wake_at        BIGINT,                       -- when the sweeper wakes it if nobody else did; NULL = nothing to wake
+  tries          BIGINT NOT NULL DEFAULT 0,    -- failed creates that were the row's own
+  reference      TEXT   NOT NULL,
+  debt_key       BIGINT NOT NULL,
+  amount         BIGINT NOT NULL CHECK (amount > 0),
+  currency       TEXT   NOT NULL CHECK (length(currency) = 3),
+  language       TEXT   NOT NULL,
+  country        TEXT   NOT NULL,
+  timezone       TEXT   NOT NULL,
+  routes         TEXT   NOT NULL,
+  due_date       TEXT   NOT NULL,
+  expires_in     BIGINT NOT NULL,              -- seconds; 0 = the default
+  description    TEXT   NOT NULL,
+  customer_id    TEXT   NOT NULL,
+  invoice_number TEXT   NOT NULL,
+  attachment_url TEXT   NOT NULL,
+  secret         BLOB NOT NULL,             -- the unguessable part of the payer's link
+  cause          TEXT   NOT NULL DEFAULT '',
+  code           TEXT   NOT NULL DEFAULT '',
+  paid           BIGINT NOT NULL DEFAULT 0,
+  refunded       BIGINT NOT NULL DEFAULT 0,
+  canceled_at    BIGINT,
+  viewed_at      BIGINT,                       -- the page was fetched, perhaps by a machine
+  engaged_at     BIGINT,                       -- a person pressed the button
+  snoozed_until  BIGINT,
+  updated_at     BIGINT NOT NULL
+);
+CREATE INDEX requests_wake ON requests (wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX requests_debt ON requests (debt_key) WHERE payment IN ('unpaid', 'authorized', 'partially_paid');
+
+-- The only place of personal data beside rejections.raw; redaction empties both.
+CREATE TABLE contacts (
+  request_id  BIGINT PRIMARY KEY,
+  name        TEXT NOT NULL,
+  first_name  TEXT NOT NULL,
+  last_name   TEXT NOT NULL,
+  email       TEXT NOT NULL,
+  phone       TEXT NOT NULL,
+  extra       TEXT NOT NULL,
+  redacted_at BIGINT
+);
+
+CREATE TABLE rejections (
+  batch_id BIGINT NOT NULL REFERENCES batches (id),
+  row_no   BIGINT NOT NULL,
+  line     BIGINT NOT NULL,
+  col      TEXT   NOT NULL,
+  kind     TEXT   NOT NULL,
+  reason   TEXT   NOT NULL,
+  hint     TEXT   NOT NULL,
+  raw      TEXT   NOT NULL,                    -- the record in the file's columns, a JSON array
+  fixed_in BIGINT,                             -- the request that took its place
+  PRIMARY KEY (batch_id, row_no)
+);
+
+CREATE TABLE sessions (
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  request_id   BIGINT NOT NULL REFERENCES requests (id),
+  state        TEXT   NOT NULL CHECK (state IN ('intent', 'open', 'pending', 'attempted', 'authorized', 'paid', 'cod', 'failed', 'expired', 'canceled', 'invalid', 'voided', 'refunded', 'ghost', 'superseded')),
+  order_no     TEXT   NOT NULL UNIQUE,
+  provider_id  TEXT   UNIQUE,
+  url          TEXT   NOT NULL DEFAULT '',
+  amount       BIGINT NOT NULL CHECK (amount > 0),
+  currency     TEXT   NOT NULL,
+  raw_state    TEXT   NOT NULL DEFAULT '',     -- the provider's own word
+  lost         BOOLEAN NOT NULL DEFAULT FALSE, -- the answer to its create was lost
+  ending       TEXT   NOT NULL DEFAULT '' CHECK (ending IN ('', 'canceled', 'replaced', 'renewed')), -- to be ended at the provider, and why
+  lease_until  BIGINT,                         -- while its create is under way
+  check_at     BIGINT,                         -- when to ask the provider next; NULL = no need
+  checks       BIGINT NOT NULL DEFAULT 0,
+  created_at   BIGINT NOT NULL,
+  expires_at   BIGINT,
+  revealed_at  BIGINT,                         -- when somebody was first given its link
+  ended_at     BIGINT
+);
+CREATE UNIQUE INDEX sessions_one_live ON sessions (request_id) WHERE state IN ('intent', 'open', 'pending', 'attempted');
+CREATE INDEX sessions_request ON sessions (request_id);
+CREATE INDEX sessions_check ON sessions (check_at) WHERE check_at IS NOT NULL;
+
+CREATE TABLE messages (
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  request_id   BIGINT NOT NULL REFERENCES requests (id),
+  purpose      TEXT   NOT NULL,
+  channel      TEXT   NOT NULL CHECK (channel IN ('email', 'sms', 'whatsapp')),
+  n            BIGINT NOT NULL CHECK (n > 0),
+  state        TEXT   NOT NULL CHECK (state IN ('owed', 'claimed', 'committing', 'accepted', 'sent', 'delivered', 'read', 'failed', 'undelivered', 'suppressed', 'unknown', 'held', 'canceled')),
+  epoch        BIGINT NOT NULL DEFAULT 1,
+  next_at      BIGINT NOT NULL,
+  wake_at      BIGINT,
+  tries        BIGINT NOT NULL DEFAULT 0,      -- temporary failures that were the row's own
+  attempts     BIGINT NOT NULL DEFAULT 0,
+  checks       BIGINT NOT NULL DEFAULT 0,      -- look-ups since the answer was lost
+  provider_ref TEXT   NOT NULL DEFAULT '',
+  cause        TEXT   NOT NULL DEFAULT '',
+  code         TEXT   NOT NULL DEFAULT '',
+  possible_duplicate BOOLEAN NOT NULL DEFAULT FALSE,
+  segments     BIGINT NOT NULL DEFAULT 0,
+  created_at   BIGINT NOT NULL,
+  updated_at   BIGINT NOT NULL,
+  UNIQUE (request_id, purpose, channel, n),
+  CHECK (state NOT IN ('accepted', 'sent', 'delivered', 'read') OR provider_ref <> '')
+);
+-- Channel and batch lead, so that a small batch is found at once behind a million rows of another.
+CREATE INDEX messages_wake ON messages (channel, (request_id >> 32), wake_at) WHERE wake_at IS NOT NULL;
+
+CREATE TABLE attempts (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  message_id    BIGINT NOT NULL REFERENCES messages (id),
+  n             BIGINT NOT NULL,
+  state         TEXT   NOT NULL CHECK (state IN ('open', 'accepted', 'refused', 'released', 'unknown', 'settled')),
+  phase         TEXT   NOT NULL CHECK (phase IN ('prepared', 'committing')),
+  worker        TEXT   NOT NULL,
+  secret        TEXT   NOT NULL,               -- with the id, the token in status callbacks
+  lease_until   BIGINT NOT NULL,
+  started_at    BIGINT NOT NULL,
+  committing_at BIGINT,
+  ended_at      BIGINT,
+  template_hash TEXT   NOT NULL DEFAULT '',
+  bytes_hash    TEXT   NOT NULL DEFAULT '',    -- SHA-256 of what was sent
+  provider_ref  TEXT   NOT NULL DEFAULT '',
+  kind          TEXT   NOT NULL DEFAULT '' CHECK (kind IN ('', 'permanent', 'temporary', 'unknown')),
+  cause         TEXT   NOT NULL DEFAULT '',
+  code          TEXT   NOT NULL DEFAULT '',
+  UNIQUE (message_id, n),
+  CHECK (state <> 'accepted' OR provider_ref <> '')
+);
+-- Two workers can never both be sending, and nobody sends while an answer is lost.
+CREATE UNIQUE INDEX attempts_one_open ON attempts (message_id) WHERE state IN ('open', 'unknown');
+
+CREATE TABLE template_texts (
+  hash       TEXT PRIMARY KEY,
+  text       TEXT NOT NULL,
+  created_at BIGINT NOT NULL
+);
+
+-- Append-only. request_id 0 with first_row..last_row covers a run of rows that moved together (import, feeding, cancel).
+CREATE TABLE events (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  at         BIGINT NOT NULL,
+  batch_id   BIGINT NOT NULL,
+  request_id BIGINT NOT NULL,
+  entity     TEXT   NOT NULL,
+  entity_id  BIGINT NOT NULL,
+  from_state TEXT   NOT NULL,
+  to_state   TEXT   NOT NULL,
+  actor      TEXT   NOT NULL,
+  why        TEXT   NOT NULL,
+  first_row  BIGINT NOT NULL DEFAULT 0,
+  last_row   BIGINT NOT NULL DEFAULT 0,
+  n          BIGINT NOT NULL DEFAULT 1
+);
+CREATE INDEX events_request ON events (batch_id, request_id, id);
+
+-- The till: counts kept by deltas in the transaction that moves the state. Shards keep concurrent writers apart.
+CREATE TABLE tallies (
+  batch_id BIGINT NOT NULL,
+  kind     TEXT   NOT NULL,                    -- dispatch, payment, rejected
+  state    TEXT   NOT NULL,
+  shard    BIGINT NOT NULL,
+  n        BIGINT NOT NULL,
+  PRIMARY KEY (batch_id, kind, state, shard)
+) WITHOUT ROWID;
+
+-- Addresses are kept as hashes: enough to keep silent, useless to anybody who copies the table.
+CREATE TABLE suppressions (
+  channel      TEXT   NOT NULL,
+  address_hash TEXT   NOT NULL,
+  reason       TEXT   NOT NULL CHECK (reason IN ('opted_out', 'bounced', 'complained', 'manual')),
+  source       TEXT   NOT NULL,
+  request_id   BIGINT,
+  created_at   BIGINT NOT NULL,
+  lifted_at    BIGINT,
+  PRIMARY KEY (channel, address_hash)
+);
+
+-- Money that arrived, wherever it belongs. Refunds are rows of their own.
+CREATE TABLE payments (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  request_id  BIGINT NOT NULL REFERENCES requests (id),
+  session_id  BIGINT REFERENCES sessions (id),
+  kind        TEXT   NOT NULL CHECK (kind IN ('authorized', 'settled', 'refunded', 'voided', 'outside')),
+  amount      BIGINT NOT NULL,
+  currency    TEXT   NOT NULL,
+  ref         TEXT   NOT NULL,
+  source      TEXT   NOT NULL CHECK (source IN ('webhook', 'retrieve', 'command')),
+  flag        TEXT   NOT NULL DEFAULT '',      -- superseded, ghost, amount_differs, paid_twice, late
+  at          BIGINT NOT NULL,
+  UNIQUE (request_id, kind, ref)
+);
+
+-- What providers told us, raw, before it was applied. Card tokens are dropped at intake; raw is emptied after 90 days.
+CREATE TABLE provider_events (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  provider    TEXT   NOT NULL,
+  dedupe      TEXT   NOT NULL,
+  session_id  BIGINT,
+  message_id  BIGINT,
+  received_at BIGINT NOT NULL,
+  applied_at  BIGINT,
+  outcome     TEXT   NOT NULL DEFAULT '',
+  raw         TEXT   NOT NULL,
+  UNIQUE (provider, dedupe)
+);
+CREATE INDEX provider_events_unapplied ON provider_events (id) WHERE applied_at IS NULL;
+
+-- What a person should look at.
+CREATE TABLE flags (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  batch_id   BIGINT NOT NULL,
+  request_id BIGINT NOT NULL,
+  kind       TEXT   NOT NULL,
+  detail     TEXT   NOT NULL,
+  opened_at  BIGINT NOT NULL,
+  closed_at  BIGINT,
+  closed_by  TEXT,
+  why        TEXT   NOT NULL DEFAULT ''
+);
+CREATE INDEX flags_open ON flags (id) WHERE closed_at IS NULL;
+
+-- One circuit breaker per outside provider, shared by all processes.
+CREATE TABLE gates (
+  provider    TEXT PRIMARY KEY,
+  state       TEXT   NOT NULL CHECK (state IN ('closed', 'open', 'probing', 'halted')),
+  failures    BIGINT NOT NULL DEFAULT 0,
+  opened      BIGINT NOT NULL DEFAULT 0,       -- how many times in a row it opened: the wait doubles
+  until       BIGINT NOT NULL DEFAULT 0,
+  why         TEXT   NOT NULL DEFAULT '',
+  changed_at  BIGINT NOT NULL
+);
+
+CREATE TABLE leases (
+  name   TEXT PRIMARY KEY,
+  holder TEXT   NOT NULL,
+  until  BIGINT NOT NULL
+);
+
+-- Calls made, by provider, day and class: what is left of the day's budget survives a flush of Redis.
+CREATE TABLE usage (
+  provider TEXT   NOT NULL,
+  day      TEXT   NOT NULL,
+  class    TEXT   NOT NULL,
+  shard    BIGINT NOT NULL,
+  n        BIGINT NOT NULL,
+  PRIMARY KEY (provider, day, class, shard)
+) WITHOUT ROWID;

@@ -1,0 +1,435 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"dunlin/paylink"
+)
+
+// The day's calls are counted under these names; see [DB.Used].
+const (
+	providerCheckout = "checkout"
+	classDispatch    = "dispatch"
+)
+
+// ClaimSession claims a request for making its checkout session: it stores the attempt's order number before anybody
+// calls the provider. ErrConflict means that the task is stale or somebody else has it; nothing is to be done then.
+func (db *DB) ClaimSession(ctx context.Context, id paylink.RequestID, epoch int64, opt paylink.ClaimOptions) (c paylink.SessionClaim, err error) {
+	err = db.change(ctx, func(t *tx) error {
+		var rs requestScan
+		var cs contactScan
+		var state paylink.BatchState
+		var step string
+		var nextAt int64
+		targets := append(append(rs.targets(), cs.targets()...), &state, &step, &nextAt)
+		if err := t.row(`SELECT `+requestColumns+`, `+contactColumns+`, b.state, r.step, r.next_at
+			FROM requests r JOIN contacts c ON c.request_id = r.id JOIN batches b ON b.id = $2 WHERE r.id = $1`,
+			int64(id), int64(id.Batch())).Scan(targets...); err != nil {
+			return notFound(err, id)
+		}
+		if c.Request, err = rs.value(); err != nil {
+			return err
+		}
+		if c.Contact, err = cs.value(); err != nil {
+			return err
+		}
+		if epoch != c.Request.Epoch || step != stepSession || nextAt > t.now {
+			return fmt.Errorf("request %s is not waiting for a session: %w", id, paylink.ErrConflict)
+		}
+		if !acting(state) {
+			return fmt.Errorf("batch %s is %s: %w", id.Batch(), state, paylink.ErrConflict)
+		}
+		if !c.Request.Payment.Owes() {
+			return fmt.Errorf("request %s is %s: %w", id, c.Request.Payment, paylink.ErrConflict)
+		}
+		c.OrderNo = paylink.NewOrderNo(c.Request.Reference)
+		lease := t.now + opt.Lease.Milliseconds()
+		if err := t.row(`
+			INSERT INTO sessions (request_id, state, order_no, amount, currency, lease_until, check_at, created_at)
+			VALUES ($1, 'intent', $2, $3, $4, $5, $5, $6) RETURNING id`,
+			int64(id), c.OrderNo, c.Request.Amount.Minor, c.Request.Amount.Currency, lease, t.now).Scan(&c.Session); err != nil {
+			if t.db.dialect.unique(err) {
+				return fmt.Errorf("request %s has a session under way: %w", id, paylink.ErrConflict)
+			}
+			return err
+		}
+		if err := t.one(`UPDATE requests SET wake_at = NULL WHERE id = $1 AND step = 'session' AND epoch = $2`, int64(id), epoch); err != nil {
+			return err
+		}
+		t.use(providerCheckout, classDispatch)
+		t.event(event{batch: id.Batch(), request: id, entity: entitySession, id: int64(c.Session), to: string(paylink.SessionIntent)})
+		c.Deadline = toTime(lease)
+		return nil
+	})
+	return c, err
+}
+
+// moveSession moves a session by compare-and-swap; set is further SQL assignments with arguments from $4 on.
+func (t *tx) moveSession(id paylink.SessionID, req paylink.RequestID, from, to paylink.SessionState, why, set string, args ...any) error {
+	if err := paylink.SessionMachine.Check(from, to); err != nil {
+		return err
+	}
+	if set != "" {
+		set = ", " + set
+	}
+	if err := t.one(`UPDATE sessions SET state = $3`+set+` WHERE id = $1 AND state = $2`,
+		append([]any{int64(id), string(from), string(to)}, args...)...); err != nil {
+		return fmt.Errorf("session %s: %w", id, err)
+	}
+	t.event(event{batch: req.Batch(), request: req, entity: entitySession, id: int64(id), from: string(from), to: string(to), why: why})
+	return nil
+}
+
+// RecordSession records the session that the provider made, and gives birth to the request's messages: the first
+// channel of each route that has an address. It returns their wakes. ErrConflict means that the claim's lease ran out
+// meanwhile and the order number is already being expired: the session is not to be used.
+func (db *DB) RecordSession(ctx context.Context, c paylink.SessionClaim, s paylink.CheckoutSession) (wakes []paylink.Wake, err error) {
+	err = db.change(ctx, func(t *tx) error {
+		wakes = nil
+		var expires any
+		if !s.ExpiresAt.IsZero() {
+			expires = s.ExpiresAt.UnixMilli()
+		}
+		if err := t.moveSession(c.Session, c.Request.ID, paylink.SessionIntent, paylink.SessionOpen, "",
+			`provider_id = $4, url = $5, expires_at = $6, raw_state = $7, lease_until = NULL, check_at = NULL, lost = FALSE`,
+			s.ProviderID, s.URL, expires, s.RawState); err != nil {
+			return err
+		}
+		id := c.Request.ID
+		var payment paylink.PaymentState
+		if err := t.row(`SELECT payment FROM requests WHERE id = $1`+t.db.forUpdate(), int64(id)).Scan(&payment); err != nil {
+			return err
+		}
+		if !payment.Owes() { // called off or paid while the provider was busy
+			if _, err := t.exec(`UPDATE sessions SET ending = 'canceled', check_at = $2 WHERE id = $1`, int64(c.Session), t.now); err != nil {
+				return err
+			}
+			return t.setStep(id, stepNone)
+		}
+		if _, err := t.exec(`UPDATE requests SET step = 'messages', wake_at = NULL, tries = 0, cause = '', code = '' WHERE id = $1`, int64(id)); err != nil {
+			return err
+		}
+		wakes, err = t.bearMessages(c.Request, c.Contact)
+		if err != nil {
+			return err
+		}
+		return t.settle(id, "", "", false)
+	})
+	return wakes, err
+}
+
+func (t *tx) setStep(id paylink.RequestID, step string) error {
+	if _, err := t.exec(`UPDATE requests SET step = $2, wake_at = NULL WHERE id = $1`, int64(id), step); err != nil {
+		return err
+	}
+	return t.settle(id, "", "", false)
+}
+
+// FailSession records that no session was made, for certain: a temporary failure is tried again at retryAt, a permanent
+// one ends the row. countTry spends one of the row's retries.
+func (db *DB) FailSession(ctx context.Context, c paylink.SessionClaim, f *paylink.Failure, retryAt time.Time, countTry bool) error {
+	return db.change(ctx, func(t *tx) error {
+		if err := t.moveSession(c.Session, c.Request.ID, paylink.SessionIntent, paylink.SessionFailed, string(f.Cause)+" "+f.Code,
+			`lease_until = NULL, check_at = NULL, ended_at = $4`, t.now); err != nil {
+			return err
+		}
+		id := int64(c.Request.ID)
+		if f.Kind == paylink.Permanent {
+			if _, err := t.exec(`UPDATE requests SET step = 'refused', wake_at = NULL, cause = $2, code = $3 WHERE id = $1 AND step = 'session'`,
+				id, string(f.Cause), f.Code); err != nil {
+				return err
+			}
+			return t.settle(c.Request.ID, "", "", false)
+		}
+		try := 0
+		if countTry {
+			try = 1
+		}
+		at := retryAt.UnixMilli()
+		_, err := t.exec(`UPDATE requests SET next_at = $2, wake_at = $3, tries = tries + $4 WHERE id = $1 AND step = 'session'`,
+			id, at, at+wakeGrace.Milliseconds(), try)
+		return err
+	})
+}
+
+// LoseSession records that the answer to a create was lost. The returned wake settles the order number.
+func (db *DB) LoseSession(ctx context.Context, c paylink.SessionClaim) (w paylink.Wake, err error) {
+	err = db.change(ctx, func(t *tx) error {
+		w, err = t.loseSession(c.Session, c.Request.ID, "answer lost")
+		return err
+	})
+	return w, err
+}
+
+func (t *tx) loseSession(id paylink.SessionID, req paylink.RequestID, why string) (paylink.Wake, error) {
+	at := t.now + wakeGrace.Milliseconds()
+	if err := t.one(`UPDATE sessions SET lost = TRUE, lease_until = NULL, check_at = $2, checks = 0 WHERE id = $1 AND state = 'intent' AND NOT lost`,
+		int64(id), at); err != nil {
+		return paylink.Wake{}, fmt.Errorf("session %s: %w", id, err)
+	}
+	t.event(event{batch: req.Batch(), request: req, entity: entitySession, id: int64(id), from: string(paylink.SessionIntent), to: string(paylink.SessionIntent), why: why})
+	if _, err := t.exec(`UPDATE requests SET step = 'lost', wake_at = NULL WHERE id = $1 AND step = 'session'`, int64(req)); err != nil {
+		return paylink.Wake{}, err
+	}
+	return paylink.Wake{Task: paylink.TaskSettle, ID: int64(id), Epoch: at}, t.settle(req, "", why, false)
+}
+
+// ClaimSettle claims a session that must be settled. epoch is the planned time that the wake carried.
+func (db *DB) ClaimSettle(ctx context.Context, id paylink.SessionID, epoch int64, opt paylink.ClaimOptions) (c paylink.SettleClaim, err error) {
+	err = db.change(ctx, func(t *tx) error {
+		s, err := scanSession(t.row(`SELECT `+sessionColumns+` FROM sessions WHERE id = $1`, int64(id)))
+		if err != nil {
+			return notFound(err, id)
+		}
+		if s.checkAt != epoch || epoch == 0 {
+			return fmt.Errorf("session %s is not to be settled now: %w", id, paylink.ErrConflict)
+		}
+		switch {
+		case s.lost && s.State == paylink.SessionIntent:
+			c.Mode = paylink.SettleLost
+		case s.State == paylink.SessionGhost:
+			c.Mode = paylink.SettleGhost
+		case s.ending != "":
+			c.Mode = paylink.SettleEnding
+		default:
+			return fmt.Errorf("session %s needs no settling: %w", id, paylink.ErrConflict)
+		}
+		c.Session, c.Ending, c.Checks = s.Session, s.ending, s.checks
+		t.use(providerCheckout, "amend")
+		return t.one(`UPDATE sessions SET check_at = $3, checks = checks + 1 WHERE id = $1 AND check_at = $2`,
+			int64(id), epoch, t.now+opt.Lease.Milliseconds()+wakeGrace.Milliseconds())
+	})
+	return c, err
+}
+
+const sessionColumns = `id, request_id, state, order_no, COALESCE(provider_id, ''), url, amount, currency, COALESCE(expires_at, 0),
+	COALESCE(revealed_at, 0), lost, ending, COALESCE(check_at, 0), checks`
+
+type sessionRow struct {
+	paylink.Session
+	lost    bool
+	ending  string
+	checkAt int64
+	checks  int
+}
+
+func scanSession(r interface{ Scan(...any) error }) (s sessionRow, err error) {
+	var expires, revealed int64
+	err = r.Scan(&s.ID, &s.RequestID, &s.State, &s.OrderNo, &s.ProviderID, &s.URL, &s.Amount.Minor, &s.Amount.Currency, &expires,
+		&revealed, &s.lost, &s.ending, &s.checkAt, &s.checks)
+	s.ExpiresAt, s.RevealedAt = toTime(expires), toTime(revealed)
+	return s, err
+}
+
+// ghostDelays are when a ghost's order number is expired again after the first time; the last look is at the end of the
+// life that its create asked for.
+var ghostDelays = []time.Duration{time.Minute, 5 * time.Minute, 30 * time.Minute}
+
+// Settled records how settling went. ended says that the provider confirmed the session's end (or showed a dead state);
+// absent says that it refused with the 400 that means "absent or not allowed", which for a lost create proves nothing.
+// Neither means: try again at retryAt. life is how long a create's session may live.
+func (db *DB) Settled(ctx context.Context, c paylink.SettleClaim, ended, absent bool, retryAt time.Time, life time.Duration) (wakes []paylink.Wake, err error) {
+	err = db.change(ctx, func(t *tx) error {
+		wakes = nil
+		s, req := c.Session, c.Session.RequestID
+		switch {
+		case !ended && !absent:
+			return t.one(`UPDATE sessions SET check_at = $2 WHERE id = $1 AND check_at IS NOT NULL`, int64(s.ID), retryAt.UnixMilli())
+		case c.Mode == paylink.SettleLost:
+			var next any
+			if absent {
+				next = t.now + ghostDelays[0].Milliseconds()
+			}
+			to, why := paylink.SessionGhost, "its order number is unknown to the provider; it may yet land"
+			if ended {
+				to, why = paylink.SessionExpired, "ended before anybody saw it"
+			}
+			if err := t.moveSession(s.ID, req, paylink.SessionIntent, to, why, `check_at = $4, checks = 0, ended_at = $5`, next, t.now); err != nil {
+				return err
+			}
+			w, err := t.oweSession(req, stepLost)
+			if w.ID != 0 {
+				wakes = append(wakes, w)
+			}
+			return err
+		case c.Mode == paylink.SettleGhost:
+			var next any
+			born := t.now // the create was stored shortly before; its life is counted from the row
+			if err := t.row(`SELECT created_at FROM sessions WHERE id = $1`, int64(s.ID)).Scan(&born); err != nil {
+				return err
+			}
+			end := born + life.Milliseconds()
+			switch {
+			case ended || t.now >= end:
+			case c.Checks+1 < len(ghostDelays):
+				next = t.now + ghostDelays[c.Checks+1].Milliseconds()
+			default:
+				next = end
+			}
+			if ended {
+				t.event(event{batch: req.Batch(), request: req, entity: entitySession, id: int64(s.ID), from: string(s.State), to: string(s.State), why: "landed late and was ended"})
+			}
+			_, err := t.exec(`UPDATE sessions SET check_at = $2 WHERE id = $1`, int64(s.ID), next)
+			return err
+		}
+		return t.endSession(c, &wakes)
+	})
+	return wakes, err
+}
+
+// endSession is the good end of an ending: the old session is dead at the provider, the next may take its place.
+func (t *tx) endSession(c paylink.SettleClaim, wakes *[]paylink.Wake) error {
+	s, req := c.Session, c.Session.RequestID
+	to := paylink.SessionSuperseded
+	if c.Ending == "canceled" {
+		to = paylink.SessionCanceled
+	}
+	if s.State.Live() {
+		if err := t.moveSession(s.ID, req, s.State, to, c.Ending, `check_at = NULL, ending = '', ended_at = $4`, t.now); err != nil {
+			return err
+		}
+	} else if _, err := t.exec(`UPDATE sessions SET check_at = NULL, ending = '' WHERE id = $1`, int64(s.ID)); err != nil {
+		return err
+	}
+	if c.Ending == "renewed" {
+		w, err := t.oweSession(req, stepMessages)
+		if w.ID != 0 {
+			*wakes = append(*wakes, w)
+		}
+		return err
+	}
+	return nil
+}
+
+// oweSession makes a request owe its next session, if it still owes money at all.
+func (t *tx) oweSession(id paylink.RequestID, fromStep string) (w paylink.Wake, err error) {
+	var payment paylink.PaymentState
+	if err := t.row(`SELECT payment FROM requests WHERE id = $1`, int64(id)).Scan(&payment); err != nil {
+		return w, err
+	}
+	if !payment.Owes() {
+		return w, t.setStep(id, stepNone)
+	}
+	err = t.row(`UPDATE requests SET step = 'session', epoch = epoch + 1, next_at = $3, wake_at = $4 WHERE id = $1 AND step = $2 RETURNING epoch`,
+		int64(id), fromStep, t.now, t.now+wakeGrace.Milliseconds()).Scan(&w.Epoch)
+	if errors.Is(err, sql.ErrNoRows) {
+		return paylink.Wake{}, nil
+	}
+	if err != nil {
+		return w, err
+	}
+	w.Task, w.ID = paylink.TaskCreate, int64(id)
+	return w, t.settle(id, "", "", false)
+}
+
+// AdoptState records what the provider showed of a session, moving it only where the machine allows. Money on it is
+// recorded and, where it does not belong, flagged.
+func (db *DB) AdoptState(ctx context.Context, id paylink.SessionID, seen paylink.CheckoutSession) error {
+	return db.change(ctx, func(t *tx) error {
+		s, err := scanSession(t.row(`SELECT `+sessionColumns+` FROM sessions WHERE id = $1`+t.db.forUpdate(), int64(id)))
+		if err != nil {
+			return notFound(err, id)
+		}
+		if seen.State == s.State || !paylink.SessionMachine.Can(s.State, seen.State) {
+			return nil
+		}
+		if err := t.moveSession(id, s.RequestID, s.State, seen.State, "retrieved: "+seen.RawState, `raw_state = $4`, seen.RawState); err != nil {
+			return err
+		}
+		if !seen.State.Settled() {
+			return nil
+		}
+		return t.recordMoney(s, seen)
+	})
+}
+
+// recordMoney counts money found by retrieving a session: only its amount, marked as found so. Nobody who has paid is
+// chased from here on.
+func (t *tx) recordMoney(s sessionRow, seen paylink.CheckoutSession) error {
+	kind, to := "settled", paylink.PaymentPaid
+	if seen.State != paylink.SessionPaid {
+		kind, to = "authorized", paylink.PaymentAuthorized
+	}
+	flag := ""
+	if s.State == paylink.SessionGhost || s.State == paylink.SessionSuperseded {
+		flag = string(s.State)
+	} else if !s.State.Live() && s.State != paylink.SessionAuthorized && s.State != paylink.SessionCOD {
+		flag = "late"
+	}
+	ref := s.ProviderID
+	if ref == "" {
+		ref = seen.ProviderID
+	}
+	added, err := t.exec(`INSERT INTO payments (request_id, session_id, kind, amount, currency, ref, source, flag, at)
+		VALUES ($1, $2, $3, $4, $5, $6, 'retrieve', $7, $8) ON CONFLICT (request_id, kind, ref) DO NOTHING`,
+		int64(s.RequestID), int64(s.ID), kind, s.Amount.Minor, s.Amount.Currency, ref, flag, t.now)
+	if err != nil || added == 0 {
+		return err
+	}
+	if flag != "" {
+		if err := t.flag(s.RequestID, "money_on_"+flag, fmt.Sprintf("session %s", s.ID)); err != nil {
+			return err
+		}
+	}
+	var payment paylink.PaymentState
+	var amount, paid int64
+	if err := t.row(`SELECT payment, amount, paid FROM requests WHERE id = $1`+t.db.forUpdate(), int64(s.RequestID)).Scan(&payment, &amount, &paid); err != nil {
+		return err
+	}
+	if kind == "settled" {
+		paid += s.Amount.Minor
+		if _, err := t.exec(`UPDATE requests SET paid = $2 WHERE id = $1`, int64(s.RequestID), paid); err != nil {
+			return err
+		}
+		if paid < amount {
+			to = paylink.PaymentPartiallyPaid
+		}
+	}
+	if payment != to && paylink.PaymentMachine.Can(payment, to) {
+		if err := t.movePayment(s.RequestID, payment, to, "", "retrieved", false); err != nil {
+			return err
+		}
+	}
+	return t.dropOwed(s.RequestID, paylink.CausePaid)
+}
+
+// dropOwed cancels messages that are no longer wanted, and settles the request.
+func (t *tx) dropOwed(id paylink.RequestID, cause paylink.Cause) error {
+	var ids []int64
+	err := t.each(`SELECT id FROM messages WHERE request_id = $1 AND state = 'owed'`, []any{int64(id)}, func(r *sql.Rows) error {
+		var m int64
+		err := r.Scan(&m)
+		ids = append(ids, m)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range ids {
+		if err := t.moveMessage(paylink.MessageID(m), id, paylink.MessageOwed, paylink.MessageCanceled, string(cause),
+			`wake_at = NULL, cause = $5`, string(cause)); err != nil {
+			return err
+		}
+	}
+	if _, err := t.exec(`UPDATE requests SET step = 'none', wake_at = NULL WHERE id = $1 AND step = 'session'`, int64(id)); err != nil {
+		return err
+	}
+	return t.settle(id, "", string(cause), false)
+}
+
+func (t *tx) flag(id paylink.RequestID, kind, detail string) error {
+	_, err := t.exec(`INSERT INTO flags (batch_id, request_id, kind, detail, opened_at) VALUES ($1, $2, $3, $4, $5)`,
+		int64(id.Batch()), int64(id), kind, detail, t.now)
+	return err
+}
+
+func (t *tx) use(provider, class string) {
+	if t.notes.usage == nil {
+		t.notes.usage = map[usageKey]int64{}
+	}
+	t.notes.usage[usageKey{provider, time.UnixMilli(t.now).UTC().Format(time.DateOnly), class}]++
+}
