@@ -8,17 +8,9 @@ import (
 	"dunlin/paylink"
 )
 
-// FeedState is what a feeder must know of one batch to share its window fairly.
-type FeedState struct {
-	Batch    paylink.BatchID
-	Pending  int64
-	InFlight int64
-	Priority int
-}
-
 // Feedable lists the running batches that have rows to feed.
-func (db *DB) Feedable(ctx context.Context) ([]FeedState, error) {
-	var out []FeedState
+func (db *DB) Feedable(ctx context.Context) ([]paylink.FeedState, error) {
+	var out []paylink.FeedState
 	err := each(ctx, db.read, `
 		SELECT b.id, b.priority,
 			COALESCE(SUM(CASE WHEN y.state = 'pending' THEN y.n END), 0),
@@ -26,7 +18,7 @@ func (db *DB) Feedable(ctx context.Context) ([]FeedState, error) {
 		FROM batches b JOIN tallies y ON y.batch_id = b.id AND y.kind = 'dispatch'
 		WHERE b.state = 'running' AND b.state NOT IN ('done', 'canceled')
 		GROUP BY b.id, b.priority ORDER BY b.id`, nil, func(r *sql.Rows) error {
-		var f FeedState
+		var f paylink.FeedState
 		if err := r.Scan(&f.Batch, &f.Priority, &f.Pending, &f.InFlight); err != nil {
 			return err
 		}

@@ -5,31 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"time"
-)
 
-// Gate is the circuit breaker of one outside provider, shared by all processes through the ledger.
-type Gate struct {
-	Provider string
-	// State: closed = calls flow; open = none until Until; probing = one call at a time; halted = none until a person acts.
-	State    string
-	Failures int
-	Opened   int
-	Until    time.Time
-	Why      string
-}
-
-// The states of a gate.
-const (
-	GateClosed  = "closed"
-	GateOpen    = "open"
-	GateProbing = "probing"
-	GateHalted  = "halted"
+	"dunlin/paylink"
 )
 
 // Gates lists the gates that are not simply closed.
-func (db *DB) Gates(ctx context.Context) ([]Gate, error) {
-	var out []Gate
-	err := each(ctx, db.read, `SELECT provider, state, failures, opened, until, why FROM gates WHERE state <> 'closed' ORDER BY provider`, nil,
+func (db *DB) Gates(ctx context.Context) ([]paylink.Gate, error) {
+	var out []paylink.Gate
+	err := each(ctx, db.read, `SELECT provider, state, opened, until, why FROM gates WHERE state <> 'closed' ORDER BY provider`, nil,
 		func(r *sql.Rows) error {
 			g, err := scanGate(r)
 			out = append(out, g)
@@ -38,19 +21,19 @@ func (db *DB) Gates(ctx context.Context) ([]Gate, error) {
 	return out, err
 }
 
-func scanGate(r interface{ Scan(...any) error }) (g Gate, err error) {
+func scanGate(r interface{ Scan(...any) error }) (g paylink.Gate, err error) {
 	var until int64
-	err = r.Scan(&g.Provider, &g.State, &g.Failures, &g.Opened, &until, &g.Why)
+	err = r.Scan(&g.Provider, &g.State, &g.Opened, &until, &g.Why)
 	g.Until = toTime(until)
 	return g, err
 }
 
 // ChangeGate reads a gate, lets fn decide and writes what it returns, as one step. changed reports whether the state moved.
-func (db *DB) ChangeGate(ctx context.Context, provider string, fn func(Gate) Gate) (after Gate, changed bool, err error) {
+func (db *DB) ChangeGate(ctx context.Context, provider string, fn func(paylink.Gate) paylink.Gate) (after paylink.Gate, changed bool, err error) {
 	err = db.change(ctx, func(t *tx) error {
-		g, err := scanGate(t.row(`SELECT provider, state, failures, opened, until, why FROM gates WHERE provider = $1`+t.db.forUpdate(), provider))
+		g, err := scanGate(t.row(`SELECT provider, state, opened, until, why FROM gates WHERE provider = $1`+t.db.forUpdate(), provider))
 		if errors.Is(err, sql.ErrNoRows) {
-			g, err = Gate{Provider: provider, State: GateClosed}, nil
+			g, err = paylink.Gate{Provider: provider, State: paylink.GateClosed}, nil
 		}
 		if err != nil {
 			return err
@@ -64,14 +47,14 @@ func (db *DB) ChangeGate(ctx context.Context, provider string, fn func(Gate) Gat
 		if !after.Until.IsZero() {
 			until = after.Until.UnixMilli()
 		}
-		if _, err := t.exec(`INSERT INTO gates (provider, state, failures, opened, until, why, changed_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
-			ON CONFLICT (provider) DO UPDATE SET state = excluded.state, failures = excluded.failures, opened = excluded.opened,
+		if _, err := t.exec(`INSERT INTO gates (provider, state, opened, until, why, changed_at) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (provider) DO UPDATE SET state = excluded.state, opened = excluded.opened,
 				until = excluded.until, why = excluded.why, changed_at = excluded.changed_at`,
-			provider, after.State, after.Failures, after.Opened, until, after.Why, t.now); err != nil {
+			provider, string(after.State), after.Opened, until, after.Why, t.now); err != nil {
 			return err
 		}
 		if changed {
-			t.event(event{entity: entityGate, from: g.State, to: after.State, why: provider + ": " + after.Why})
+			t.event(event{entity: entityGate, from: string(g.State), to: string(after.State), why: provider + ": " + after.Why})
 		}
 		return nil
 	})

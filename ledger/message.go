@@ -18,7 +18,7 @@ const fallbackWindow = 24 * time.Hour
 
 // bearMessages makes a linked request owe its messages: for each route the first channel that has an address, or a
 // failed message that says there is none. Messages that are owed already are woken instead.
-func (t *tx) bearMessages(r paylink.Request, c paylink.Contact) ([]paylink.Wake, error) {
+func (t *tx) bearMessages(r paylink.Request, c paylink.Contact, park map[paylink.Channel]bool) ([]paylink.Wake, error) {
 	var wakes []paylink.Wake
 	for _, route := range r.Routes {
 		ch := route[0]
@@ -32,7 +32,13 @@ func (t *tx) bearMessages(r paylink.Request, c paylink.Contact) ([]paylink.Wake,
 		if err != nil {
 			return nil, err
 		}
-		if w.ID != 0 {
+		switch {
+		case w.ID == 0:
+		case park[ch]:
+			if _, err := t.exec(`UPDATE messages SET wake_at = $2 WHERE id = $1`, w.ID, t.now); err != nil {
+				return nil, err
+			}
+		default:
 			wakes = append(wakes, w)
 		}
 	}
@@ -270,7 +276,7 @@ func (t *tx) suppressMessage(m paylink.Message, r paylink.Request, c paylink.Con
 // and the batch runs. ErrConflict means: do not send.
 func (db *DB) CommitMessage(ctx context.Context, c paylink.MessageClaim, opt paylink.CommitOptions) error {
 	if c.Frozen != "" && c.Frozen != opt.BytesHash {
-		return fmt.Errorf("message %s would be sent again with other bytes: %w", c.Message.ID, ErrFrozen)
+		return fmt.Errorf("message %s would be sent again with other bytes: %w", c.Message.ID, paylink.ErrFrozen)
 	}
 	return db.change(ctx, func(t *tx) error {
 		clock := fmt.Sprint(t.now)
@@ -312,9 +318,6 @@ func (t *tx) clockSQL(clock, param string) string {
 	}
 	return param
 }
-
-// ErrFrozen: a message may be sent again only with the bytes of the attempt whose answer was lost.
-var ErrFrozen = errors.New("the bytes differ from what was sent before")
 
 // ReleaseMessage gives a claim back without having sent anything: the message is owed again from nextAt.
 func (db *DB) ReleaseMessage(ctx context.Context, c paylink.MessageClaim, nextAt time.Time) error {

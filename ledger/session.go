@@ -113,7 +113,7 @@ func (db *DB) RecordSession(ctx context.Context, c paylink.SessionClaim, s payli
 		if _, err := t.exec(`UPDATE requests SET step = 'messages', wake_at = NULL, tries = 0, cause = '', code = '' WHERE id = $1`, int64(id)); err != nil {
 			return err
 		}
-		wakes, err = t.bearMessages(c.Request, c.Contact)
+		wakes, err = t.bearMessages(c.Request, c.Contact, c.Park)
 		if err != nil {
 			return err
 		}

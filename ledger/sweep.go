@@ -4,27 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"time"
 
 	"dunlin/paylink"
 )
-
-// SweepOptions bound one sweep.
-type SweepOptions struct {
-	// Room is how many messages of each channel may be woken now: the queue's window less what it holds. A channel that
-	// is missing gets none (its breaker is open).
-	Room map[paylink.Channel]int
-	// Requests and Sessions are how many of those may be woken now.
-	Requests, Sessions int
-	// FirstCheck is how long after its loss a message is looked up first, by channel.
-	FirstCheck func(paylink.Channel) time.Duration
-}
 
 // Sweep finds what should be woken by now and was not, and what was left behind by somebody who died: claims whose lease
 // ran out are released if nothing can have been sent and become unknown if something may have. It hands out wakes with a
 // new epoch, so that an old task that turns up later is stale. Small batches are not kept waiting behind large ones: each
 // batch gets an equal share of the room.
-func (db *DB) Sweep(ctx context.Context, opt SweepOptions) (wakes []paylink.Wake, err error) {
+func (db *DB) Sweep(ctx context.Context, opt paylink.SweepOptions) (wakes []paylink.Wake, err error) {
 	for _, ch := range paylink.Channels {
 		w, err := db.sweepMessages(ctx, ch, opt)
 		wakes = append(wakes, w...)
@@ -66,7 +54,7 @@ type dueMessage struct {
 	attempt paylink.AttemptID
 }
 
-func (db *DB) sweepMessages(ctx context.Context, ch paylink.Channel, opt SweepOptions) (wakes []paylink.Wake, err error) {
+func (db *DB) sweepMessages(ctx context.Context, ch paylink.Channel, opt paylink.SweepOptions) (wakes []paylink.Wake, err error) {
 	batches, err := db.awake(ctx, ch)
 	if err != nil || len(batches) == 0 {
 		return nil, err
@@ -87,7 +75,7 @@ func (db *DB) sweepMessages(ctx context.Context, ch paylink.Channel, opt SweepOp
 // leftBehind is how many stale claims one sweep takes up at once, beside the window for owed messages.
 const leftBehind = 500
 
-func (db *DB) sweepBatch(ctx context.Context, ch paylink.Channel, b paylink.BatchID, share int, opt SweepOptions) (wakes []paylink.Wake, err error) {
+func (db *DB) sweepBatch(ctx context.Context, ch paylink.Channel, b paylink.BatchID, share int, opt paylink.SweepOptions) (wakes []paylink.Wake, err error) {
 	err = db.change(ctx, func(t *tx) error {
 		wakes = nil
 		state, err := t.batchState(b)
@@ -136,7 +124,7 @@ func (db *DB) sweepBatch(ctx context.Context, ch paylink.Channel, b paylink.Batc
 	return wakes, err
 }
 
-func (t *tx) sweepMessage(d dueMessage, opt SweepOptions) (paylink.Wake, error) {
+func (t *tx) sweepMessage(d dueMessage, opt paylink.SweepOptions) (paylink.Wake, error) {
 	m := d.m
 	switch m.State {
 	case paylink.MessageClaimed:

@@ -14,6 +14,8 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrInvalid: what was given cannot mean anything, whatever the state.
 	ErrInvalid = errors.New("invalid")
+	// ErrFrozen: a message may be sent again only with the bytes of the attempt whose answer was lost.
+	ErrFrozen = errors.New("the bytes differ from what was sent before")
 )
 
 // Kind says what is known about an outside call that did not simply succeed.

@@ -152,7 +152,7 @@ func (m Money) Format(locale string) string {
 	}
 	f := currency.NewFormatter(currency.NewLocale(locale))
 	f.CurrencyDisplay = currency.DisplayCode
-	if strings.HasPrefix(locale, "ar") {
+	if symbol, ok := currency.GetSymbol(m.Currency, f.Locale()); ok && strings.HasPrefix(locale, "ar") && !isLatin(symbol) {
 		f.CurrencyDisplay = currency.DisplaySymbol
 	}
 	return plainSpaces.Replace(f.Format(a))
@@ -203,6 +203,11 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
+}
+
+// isLatin reports whether a symbol would be torn apart in right-to-left text ("US$").
+func isLatin(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x80 && r != ' ' && r != '.' })
 }
 
 func allDigits(s string) bool {

@@ -26,10 +26,12 @@ type Wake struct {
 
 // SessionClaim is the right to make one checkout session, once.
 type SessionClaim struct {
-	Session  SessionID
-	OrderNo  string
-	Request  Request
-	Contact  Contact
+	Session SessionID
+	OrderNo string
+	Request Request
+	Contact Contact
+	// Park names the channels whose queue is full: their messages wait in the ledger for the sweeper.
+	Park     map[Channel]bool
 	Deadline time.Time // after this the claim is no longer ours and nothing may be sent
 }
 
@@ -67,7 +69,7 @@ type MessageClaim struct {
 	// AddressHash is what the address is known by in the list of suppressions.
 	AddressHash string
 	Epoch       int64
-	Deadline time.Time
+	Deadline    time.Time
 }
 
 // ClaimOptions say who claims and for how long.

@@ -265,7 +265,6 @@ CREATE INDEX flags_open ON flags (id) WHERE closed_at IS NULL;
 CREATE TABLE gates (
   provider    TEXT PRIMARY KEY,
   state       TEXT   NOT NULL CHECK (state IN ('closed', 'open', 'probing', 'halted')),
-  failures    BIGINT NOT NULL DEFAULT 0,
   opened      BIGINT NOT NULL DEFAULT 0,       -- how many times in a row it opened: the wait doubles
   until       BIGINT NOT NULL DEFAULT 0,
   why         TEXT   NOT NULL DEFAULT '',

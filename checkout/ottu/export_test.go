@@ -1,0 +1,4 @@
+package ottu
+
+// For the fuzz test, which needs no server.
+var DecodeSession = decodeSession

@@ -1,0 +1,244 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"dunlin/notify"
+	"dunlin/paylink"
+)
+
+// Config is what a worker is made from.
+type Config struct {
+	Ledger   Ledger
+	Queue    Queue
+	Limiter  Limiter // nil = no limits
+	Checkout Checkout
+	Senders  map[paylink.Channel]notify.Sender
+	Finders  map[paylink.Channel]notify.Finder // channels whose lost messages can be looked up
+	Builder  Builder
+	Alerter  Alerter // nil = log only
+	Log      *slog.Logger
+	// Name tells workers apart in the ledger's attempts and leases.
+	Name string
+
+	// CheckoutTimeout bounds one call to the payment provider. 0 = 30 s.
+	CheckoutTimeout time.Duration
+	// SendTimeouts bound one send, by channel. 0 = 120 s for email, 20 s for the others.
+	SendTimeouts map[paylink.Channel]time.Duration
+	// SessionLife is how long a checkout session lives when the row does not say. 0 = 72 h.
+	SessionLife time.Duration
+	// OnUnknown says what becomes of a message whose answer was lost and that look-ups did not find. Missing = hold.
+	OnUnknown map[paylink.Channel]UnknownPolicy
+	// Backoff is the first delay after a temporary failure; it doubles up to an hour. 0 = 30 s.
+	Backoff time.Duration
+	// MaxTries is how many temporary failures of its own a row survives. 0 = 8.
+	MaxTries int
+	// Window bounds how many tasks of one provider the queue holds. 0 = 1000.
+	Window map[Provider]int
+	// InFlight bounds how many rows of one batch are in flight. 0 = 10,000.
+	InFlight int
+	// ReturnURL and WebhookURL are given to the payment provider; a %s stands for the payer's token. Empty = none.
+	ReturnURL, WebhookURL string
+}
+
+// UnknownPolicy says what becomes of a message whose answer was lost.
+type UnknownPolicy string
+
+// The policies.
+const (
+	ResendOnce UnknownPolicy = "resend_once"
+	Hold       UnknownPolicy = "hold"
+)
+
+// leaseMargin is how much longer than its call a claim is held (protocol: call timeout + 30 s).
+const leaseMargin = 30 * time.Second
+
+// maxTokenWait is how long a handler waits for a token of the rate limit before it puts the row off.
+const maxTokenWait = 5 * time.Second
+
+// Worker does what tasks ask for. Its handlers are safe for concurrent use.
+type Worker struct {
+	Config
+	gates *gates
+	full  fullness
+}
+
+// New makes a worker.
+func New(c Config) (*Worker, error) {
+	if c.Ledger == nil || c.Queue == nil || c.Checkout == nil || c.Builder == nil {
+		return nil, errors.New("a worker needs a ledger, a queue, a checkout and a builder")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Limiter == nil {
+		c.Limiter = noLimit{}
+	}
+	if c.Alerter == nil {
+		c.Alerter = logAlerter{c.Log}
+	}
+	setDefault(&c.Name, "worker")
+	setDefault(&c.CheckoutTimeout, 30*time.Second)
+	setDefault(&c.SessionLife, 72*time.Hour)
+	setDefault(&c.Backoff, 30*time.Second)
+	setDefault(&c.MaxTries, 8)
+	setDefault(&c.InFlight, 10_000)
+	return &Worker{Config: c, gates: newGates(c.Ledger, c.Alerter, c.Log)}, nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (w *Worker) sendTimeout(ch paylink.Channel) time.Duration {
+	if d := w.SendTimeouts[ch]; d > 0 {
+		return d
+	}
+	if ch == paylink.Email {
+		return 120 * time.Second
+	}
+	return 20 * time.Second
+}
+
+func (w *Worker) window(p Provider) int {
+	if n := w.Window[p]; n > 0 {
+		return n
+	}
+	return 1000
+}
+
+// Later is a handler's way to say: not now. The ledger knows already when; the queue is asked for the same time.
+type Later struct {
+	At time.Time
+	// Failed: the provider was called and failed, which the dashboard should show as a retry.
+	Failed bool
+	// Why is free of personal data.
+	Why string
+}
+
+func (l *Later) Error() string { return l.Why }
+
+// Do handles one wake. nil means that nothing more is to be done about it: done, stale, or recorded as failed.
+func (w *Worker) Do(ctx context.Context, wake paylink.Wake) error {
+	switch wake.Task {
+	case paylink.TaskCreate:
+		return w.create(ctx, wake)
+	case paylink.TaskSettle:
+		return w.settle(ctx, wake)
+	case paylink.TaskSend:
+		return w.send(ctx, wake)
+	case paylink.TaskInquire:
+		return w.inquire(ctx, wake)
+	case paylink.TaskFeed:
+		_, err := w.Feed(ctx)
+		return err
+	}
+	return fmt.Errorf("task %q is not known: %w", wake.Task, paylink.ErrInvalid)
+}
+
+// admit waits for the provider's breaker and rate limit, before anything is claimed. A non-nil error is the handler's
+// result.
+func (w *Worker) admit(ctx context.Context, wake paylink.Wake, p Provider) error {
+	if until, ok := w.gates.allow(ctx, p); !ok {
+		return &Later{At: until.Add(jitter(5 * time.Second)), Why: string(p) + " is stopped by its breaker"}
+	}
+	later, err := w.Limiter.Wait(ctx, p, maxTokenWait)
+	if err != nil {
+		return fmt.Errorf("wait for the rate limit of %s: %w", p, err)
+	}
+	if later <= 0 {
+		return nil
+	}
+	at := w.Ledger.Now().Add(later)
+	if wake.Task == paylink.TaskCreate || wake.Task == paylink.TaskSend {
+		if err := w.Ledger.Defer(ctx, wake, at); err != nil {
+			return fmt.Errorf("put off %s: %w", wake.Task, err)
+		}
+	}
+	return &Later{At: at, Why: string(p) + " has used up its rate limit"}
+}
+
+// record writes an outcome. Losing it would turn a known outcome into an unknown one, so it outlives the shutdown of the
+// worker and a short outage of the database.
+func (w *Worker) record(ctx context.Context, what string, fn func(context.Context) error) error {
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	for try := range 5 {
+		if try > 0 {
+			time.Sleep(time.Duration(try*try) * 200 * time.Millisecond)
+		}
+		callCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err = fn(callCtx)
+		cancel()
+		if err == nil || errors.Is(err, paylink.ErrConflict) || errors.Is(err, paylink.ErrNotFound) {
+			break
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", what, err)
+		w.Log.Error("outcome not recorded", "step", what, "error", err)
+	}
+	return err
+}
+
+// wakeUp hands wakes to the queue. If it cannot, the sweeper will: the ledger knows when they are due.
+func (w *Worker) wakeUp(ctx context.Context, wakes ...paylink.Wake) {
+	if len(wakes) == 0 {
+		return
+	}
+	if err := w.Queue.Enqueue(ctx, wakes...); err != nil {
+		w.Log.Warn("wakes left to the sweeper", "n", len(wakes), "error", err)
+	}
+}
+
+// backoff is the delay after the k-th temporary failure (from 0): doubling, with jitter, at most an hour; the provider's
+// own wish wins when it is longer.
+func (w *Worker) backoff(k int, f *paylink.Failure) time.Duration {
+	d := w.Backoff << min(k, 12)
+	d = min(d, time.Hour)
+	return max(d/2+jitter(d/2), f.RetryAfter)
+}
+
+func jitter(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return rand.N(d)
+}
+
+// retryPlan says when a temporary failure is tried again, and whether the row pays a try for it. exhausted means that the
+// row has none left; the failure is then permanent.
+func (w *Worker) retryPlan(tries int, f *paylink.Failure) (at time.Time, count, exhausted bool) {
+	count = f.Scope == paylink.ScopeRow
+	if count && tries+1 >= w.MaxTries {
+		return time.Time{}, true, true
+	}
+	return w.Ledger.Now().Add(w.backoff(tries, f)), count, false
+}
+
+// stale turns a conflict into success: somebody else did it, or it is no longer wanted.
+func stale(err error) error {
+	if errors.Is(err, paylink.ErrConflict) || errors.Is(err, paylink.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+type noLimit struct{}
+
+func (noLimit) Wait(context.Context, Provider, time.Duration) (time.Duration, error) { return 0, nil }
+func (noLimit) Pause(context.Context, Provider, time.Duration) error                 { return nil }
+
+type logAlerter struct{ log *slog.Logger }
+
+func (a logAlerter) Alert(_ context.Context, key, text string) {
+	a.log.Error("operator needed", "cause", key, "text", text)
+}
