@@ -17,6 +17,7 @@ import (
 	"fmt"
 	htmltemplate "html/template"
 	"io"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -128,6 +129,9 @@ func (s *Set) Source(hash string) (text string, ok bool) {
 	text, ok = s.sources[hash]
 	return text, ok
 }
+
+// Sources are the texts of all messages by their hash.
+func (s *Set) Sources() map[string]string { return maps.Clone(s.sources) }
 
 func (s *Set) message(purpose, lang string, ch paylink.Channel) (*message, error) {
 	if m := s.messages[key{purpose, lang, ch}]; m != nil {
