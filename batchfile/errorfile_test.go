@@ -170,3 +170,42 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+func TestErrorFileNamesTheRowsItMends(t *testing.T) {
+	var file bytes.Buffer
+	rejections := []*paylink.Rejection{
+		{Reason: "amount is zero", Hint: "write more", Raw: []string{"R-1", "0", "KWD", "a@example.com"}, Origin: paylink.NewRequestID(12, 34)},
+		{Reason: "amount is zero", Raw: []string{"R-2", "0", "KWD", "b@example.com"}},
+	}
+	header := []string{"reference", "amount", "currency", "email"}
+	err := batchfile.WriteErrors(&file, header, func() (*paylink.Rejection, bool, error) {
+		if len(rejections) == 0 {
+			return nil, false, nil
+		}
+		rej := rejections[0]
+		rejections = rejections[1:]
+		return rej, true, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mended := strings.ReplaceAll(file.String(), ",0,", ",5,")
+	r, err := batchfile.NewReader(strings.NewReader(mended), int64(len(mended)), batchfile.Options{
+		Defaults: batchfile.Defaults{Language: "en", Routes: paylink.Routes{{paylink.Email}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for i, want := range []paylink.RequestID{paylink.NewRequestID(12, 34), 0} {
+		row, rej, err := r.Next()
+		if err != nil || rej != nil {
+			t.Fatalf("row %d: rejection %v, error %v", i+1, rej, err)
+		}
+		if row.Origin != want {
+			t.Errorf("row %d: origin %v, want %v", i+1, row.Origin, want)
+		}
+		if got := r.Raw()[0]; got != row.Reference {
+			t.Errorf("row %d: raw record begins with %q, want %q", i+1, got, row.Reference)
+		}
+	}
+}

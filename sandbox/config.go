@@ -92,7 +92,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	if !alphanumeric.MatchString(c.AccountSID) || !alphanumeric.MatchString(c.AuthToken) {
-		errs = append(errs, errors.New("AccountSID and AuthToken must be letters and digits"))
+		errs = append(errs, errors.New("the account SID and the auth token must be letters and digits"))
 	}
 	templates := maps.Clone(builtinTemplates)
 	for sid, text := range c.Templates {
@@ -103,7 +103,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Templates = templates
 	if c.Rate < 0 || c.Latency < 0 || c.Keep < 0 {
-		errs = append(errs, errors.New("Rate, Latency and Keep must not be negative"))
+		errs = append(errs, errors.New("rate, latency and keep must not be negative"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return c, fmt.Errorf("sandbox config: %w", err)

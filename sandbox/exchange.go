@@ -25,6 +25,9 @@ func jsonReply(status int, v any) reply {
 	return reply{status: status, body: b}
 }
 
+// rendered is a reply whose body is JSON already.
+func rendered(status int, body []byte) reply { return reply{status: status, body: body} }
+
 func (a reply) head(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

@@ -141,7 +141,7 @@ func (s *Sandbox) create(in fields, f *fired) reply {
 		st.repeated++
 	}
 	st.touch()
-	return jsonReply(http.StatusCreated, s.render(x, set.short))
+	return rendered(http.StatusCreated, s.render(x, set.short))
 }
 
 // link enters x under its order number; the caller holds the lock.
@@ -164,7 +164,7 @@ func (s *Sandbox) retrieve(id string, f *fired) reply {
 		return detail(http.StatusNotFound, "Not found.")
 	}
 	s.overdue(x, f)
-	return jsonReply(http.StatusOK, s.render(x, x.short))
+	return rendered(http.StatusOK, s.render(x, x.short))
 }
 
 func (s *Sandbox) update(id string, in fields, whole bool, f *fired) reply {
@@ -195,7 +195,7 @@ func (s *Sandbox) update(id string, in fields, whole bool, f *fired) reply {
 	}
 	x.apply(set, st.quiet)
 	st.touch()
-	return jsonReply(http.StatusOK, s.render(x, x.short))
+	return rendered(http.StatusOK, s.render(x, x.short))
 }
 
 // operation carries out cancel and expire. Absent and not allowed give one and the same answer, as at Ottu: a client

@@ -115,7 +115,7 @@ func (s *Sandbox) checkFields(in fields, whole bool, currency string) (settings,
 			errs.add(name, "Not a valid string.")
 		} else if utf8.RuneCountInString(v) > longest {
 			errs.add(name, fmt.Sprintf("Ensure this field has no more than %d characters.", longest))
-		} else {
+		} else if name != "order_no" {
 			set.echo[name] = in[name]
 		}
 	}
@@ -214,7 +214,6 @@ func (set *settings) readCodes(in fields, known []string, errs fieldErrors) {
 			errs.add("pg_codes", fmt.Sprintf("%q is not a valid choice.", c))
 		}
 	}
-	set.echo["pg_codes"] = in["pg_codes"]
 }
 
 func (set *settings) readContact(in fields, errs fieldErrors) {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -115,43 +116,58 @@ func (s *Sandbox) checkoutURL(id string) string {
 	return s.base + "/b/checkout/redirect/start/?session_id=" + id
 }
 
-// render is the body that create, retrieve and update share.
-func (s *Sandbox) render(x *session, short bool) map[string]any {
+// render is the body that create, retrieve and update share: what was sent, and what the API adds or normalises.
+func (s *Sandbox) render(x *session, short bool) json.RawMessage {
+	var o object
+	for _, name := range slices.Sorted(maps.Keys(x.echo)) {
+		o.raw(name, x.echo[name])
+	}
+	for _, def := range [][2]string{
+		{"type", "payment_request"}, {"language", "en"}, {"payment_type", "one_off"},
+		{"due_datetime", x.expires().UTC().Format("02/01/2006 15:04:05")},
+	} {
+		if _, ok := x.echo[def[0]]; !ok {
+			o.str(def[0], def[1])
+		}
+	}
+	url := s.checkoutURL(x.id)
 	amount := formatMinor(x.minor, x.currency)
-	methods := make([]map[string]any, len(x.pgCodes))
-	for i, code := range x.pgCodes {
-		methods[i] = map[string]any{
-			"code": code, "name": code, "type": "sandbox", "amount": amount, "currency_code": x.currency, "fee": formatMinor(0, x.currency),
-			"fee_description": "", "icon": "", "flow": "redirect", "redirect_url": s.checkoutURL(x.id),
-		}
+	o.str("session_id", x.id)
+	if x.orderNo != "" {
+		o.str("order_no", x.orderNo)
 	}
-	out := make(map[string]any, 16+len(x.echo))
-	for k, v := range x.echo {
-		out[k] = v
-	}
-	for k, v := range map[string]string{"type": "payment_request", "language": "en", "payment_type": "one_off"} {
-		if _, ok := out[k]; !ok {
-			out[k] = v
-		}
-	}
-	out["session_id"] = x.id
-	out["order_no"] = x.orderNo
-	if x.orderNo == "" {
-		delete(out, "order_no")
-	}
-	out["amount"], out["currency_code"] = amount, x.currency
-	out["state"], out["operation"] = x.state, "purchase"
-	out["pg_codes"], out["payment_methods"] = x.pgCodes, methods
-	out["expiration_time"] = formatLifetime(x.lifetime)
-	if _, ok := out["due_datetime"]; !ok {
-		out["due_datetime"] = x.expires().UTC().Format("02/01/2006 15:04:05")
-	}
-	out["checkout_url"] = s.checkoutURL(x.id)
-	out["checkout_page_url"] = s.base + "/b/checkout/page/?session_id=" + x.id
+	o.str("amount", amount)
+	o.str("currency_code", x.currency)
+	o.str("state", x.state)
+	o.str("operation", "purchase")
+	o.str("expiration_time", formatLifetime(x.lifetime))
+	o.str("checkout_url", url)
+	o.str("checkout_page_url", s.base+"/b/checkout/page/?session_id="+x.id)
 	if short {
-		out["checkout_short_url"] = s.base + "/b/" + shortCode(x.seq)
+		o.str("checkout_short_url", s.base+"/b/"+shortCode(x.seq))
 	}
-	return out
+	codes, methods := []byte{'['}, []byte{'['}
+	for i, code := range x.pgCodes {
+		if i > 0 {
+			codes, methods = append(codes, ','), append(methods, ',')
+		}
+		codes = appendString(codes, code)
+		var m object
+		m.str("code", code)
+		m.str("name", code)
+		m.str("type", "sandbox")
+		m.str("amount", amount)
+		m.str("currency_code", x.currency)
+		m.str("fee", formatMinor(0, x.currency))
+		m.str("fee_description", "")
+		m.str("icon", "")
+		m.str("flow", "redirect")
+		m.str("redirect_url", url)
+		methods = append(methods, m.end()...)
+	}
+	o.raw("pg_codes", append(codes, ']'))
+	o.raw("payment_methods", append(methods, ']'))
+	return o.end()
 }
 
 // shortCode and its inverse turn a session's number into the last part of its short link, and back.

@@ -21,7 +21,7 @@ type pages struct{ byName map[string]*template.Template }
 
 func newPages() *pages {
 	p := &pages{map[string]*template.Template{}}
-	funcs := template.FuncMap{"segments": segments, "ago": ago, "clock": clock, "amount": plainAmount}
+	funcs := template.FuncMap{"segments": segments, "ago": ago, "clock": clock, "amount": plainAmount, "decode": decodeHeader}
 	for _, name := range []string{"inbox", "mail", "sessions", "payer"} {
 		p.byName[name] = template.Must(template.New("").Funcs(funcs).ParseFS(pageFiles, "pages/layout.html", "pages/"+name+".html"))
 	}

@@ -63,7 +63,9 @@ func (m *mailSession) act(c call, do func() error) error {
 		m.wire.Close()
 		return err
 	case Late:
-		m.s.later(f, func() { _ = do() })
+		if c.op == "dot" { // the other verbs leave nothing behind once the connection is gone
+			m.s.later(f, func() { _ = do() })
+		}
 		if f.Hold {
 			m.wire.awaitGone(nil)
 		}

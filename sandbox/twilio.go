@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"crypto/subtle"
+	"encoding/json"
 	"mime"
 	"net/http"
 	"net/url"
@@ -85,7 +86,7 @@ func (s *Sandbox) send(form url.Values, f *fired) reply {
 	now := s.cfg.Now()
 	m.SID, m.Created, m.Updated = "SM"+s.newID(32), now, now
 	// What Twilio answers is the state at acceptance, whatever the callbacks have made of it by then.
-	answer := jsonReply(http.StatusCreated, s.resource(m.Message))
+	answer := rendered(http.StatusCreated, s.resource(m.Message))
 	s.store.addMessage(m)
 	switch {
 	case m.scheduled:
@@ -124,32 +125,45 @@ func (s *Sandbox) fetchMessage(r *http.Request, sid string) reply {
 	if m == nil {
 		return s.twilioMissing(r)
 	}
-	return jsonReply(http.StatusOK, s.resource(m.Message))
+	return rendered(http.StatusOK, s.resource(m.Message))
 }
 
 // resource is a message as the API shows it; the caller holds the lock or owns m.
-func (s *Sandbox) resource(m Message) map[string]any {
-	orNull := func(v string) any {
-		if v == "" {
-			return nil
-		}
-		return v
-	}
+func (s *Sandbox) resource(m Message) json.RawMessage {
 	uri := s.accountPath() + "/Messages/" + m.SID
-	out := map[string]any{
-		"sid": m.SID, "account_sid": s.cfg.AccountSID, "api_version": "2010-04-01", "direction": "outbound-api",
-		"to": m.To, "from": orNull(m.From), "messaging_service_sid": orNull(m.ServiceSID), "body": m.Body,
-		"status": m.Status, "error_code": nil, "error_message": nil, "num_media": "0", "num_segments": strconv.Itoa(m.Segments),
-		"price": nil, "price_unit": "USD", "date_created": rfc2822(m.Created), "date_updated": rfc2822(m.Updated), "date_sent": nil,
-		"uri": uri + ".json", "subresource_uris": map[string]string{"media": uri + "/Media.json"},
+	var o object
+	o.str("sid", m.SID)
+	o.str("account_sid", s.cfg.AccountSID)
+	o.str("api_version", "2010-04-01")
+	o.str("direction", "outbound-api")
+	o.str("to", m.To)
+	o.strOrNull("from", m.From)
+	o.strOrNull("messaging_service_sid", m.ServiceSID)
+	o.str("body", m.Body)
+	o.str("status", m.Status)
+	if m.ErrorCode == 0 {
+		o.strOrNull("error_code", "")
+	} else {
+		o.num("error_code", m.ErrorCode)
 	}
-	if m.ErrorCode != 0 {
-		out["error_code"] = m.ErrorCode
+	o.strOrNull("error_message", "")
+	o.str("num_media", "0")
+	o.str("num_segments", strconv.Itoa(m.Segments))
+	o.str("price_unit", "USD")
+	o.str("date_created", rfc2822(m.Created))
+	o.str("date_updated", rfc2822(m.Updated))
+	if m.Sent.IsZero() {
+		o.strOrNull("date_sent", "")
+		o.strOrNull("price", "")
+	} else {
+		o.str("date_sent", rfc2822(m.Sent))
+		o.str("price", "-0.00750")
 	}
-	if !m.Sent.IsZero() {
-		out["date_sent"], out["price"] = rfc2822(m.Sent), "-0.00750"
-	}
-	return out
+	o.str("uri", uri+".json")
+	var links object
+	links.str("media", uri+"/Media.json")
+	o.raw("subresource_uris", links.end())
+	return o.end()
 }
 
 func rfc2822(t time.Time) string { return t.UTC().Format(time.RFC1123Z) }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -31,7 +32,7 @@ func (s *Sandbox) listMessages(q url.Values, f *fired) reply {
 	}
 	// PageToken pins where the first page began, so that messages that arrive meanwhile do not shift the later ones.
 	last, _ := number(q, "PageToken", len(from), 0, len(from))
-	var found []map[string]any
+	found := []json.RawMessage{}
 	more := false
 	skip := page * size
 	for _, m := range slices.Backward(from[:last]) {
@@ -47,9 +48,6 @@ func (s *Sandbox) listMessages(q url.Values, f *fired) reply {
 			break
 		}
 		found = append(found, s.resource(m.Message))
-	}
-	if found == nil {
-		found = []map[string]any{}
 	}
 
 	uri := func(page int) string {

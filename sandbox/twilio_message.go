@@ -31,6 +31,9 @@ type Message struct {
 // WhatsApp reports which of the two it is.
 func (m Message) WhatsApp() bool { return strings.HasPrefix(m.To, whatsapp) }
 
+// Number is the recipient without the channel's prefix.
+func (m Message) Number() string { return strings.TrimPrefix(m.To, whatsapp) }
+
 const whatsapp = "whatsapp:"
 
 type message struct {
