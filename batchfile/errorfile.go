@@ -19,8 +19,6 @@ import (
 // file the old columns error and hint are left out. Cells beyond the header follow behind the hint; a row with too few
 // is filled up with empty ones.
 //
-// A rejection's Origin stands before its reason, as "b12.34: amount is zero", and comes back as the Origin of the row.
-//
 // next gives the rejections, ok false at the end.
 func WriteErrors(w io.Writer, header []string, next func() (rej *paylink.Rejection, ok bool, err error)) error {
 	out := bufio.NewWriter(w)
@@ -50,11 +48,7 @@ func WriteErrors(w io.Writer, header []string, next func() (rej *paylink.Rejecti
 			}
 			cells = append(cells, cell)
 		}
-		reason := rej.Reason
-		if rej.Origin != 0 {
-			reason = rej.Origin.String() + ": " + reason
-		}
-		cells = append(cells, reason, rej.Hint)
+		cells = append(cells, rej.Reason, rej.Hint)
 		if len(rej.Raw) > len(header) {
 			cells = append(cells, rej.Raw[len(header):]...)
 		}

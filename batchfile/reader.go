@@ -53,7 +53,6 @@ type Reader struct {
 	chunk   chunk
 	at      int   // next item of chunk
 	number  int   // rows given so far
-	raw     []string
 	err     error // what ends the reading, given once the chunk is through
 	closers []io.Closer
 }
@@ -210,34 +209,13 @@ func (r *Reader) Next() (row *paylink.Row, rej *paylink.Rejection, err error) {
 	it, rec := &r.chunk.items[r.at], r.chunk.records[r.at]
 	r.at++
 	r.number++
-	r.raw = it.cells
 	if row = r.check.row(it, rec); row != nil {
-		row.Number, row.Line, row.Origin = r.number, it.line, r.Origin()
-		if r.escaped {
-			row.Origin = r.origin(it.cells)
-		}
+		row.Number, row.Line = r.number, it.line
 		return row, nil, nil
 	}
 	rej = r.check.rejection()
 	rej.Number, rej.Line, rej.Raw = r.number, it.line, it.cells
 	return nil, rej, nil
-}
-
-// Raw is the record that Next gave last, in the file's columns: the ledger may yet reject a good row as a repeat.
-func (r *Reader) Raw() []string { return r.raw }
-
-// origin reads which row of an earlier batch the record of an error file mends; 0 if somebody wiped that out.
-func (r *Reader) origin(cells []string) paylink.RequestID {
-	i := slices.IndexFunc(r.columns.list, func(c Column) bool { return c.As == "error" })
-	if i < 0 || i >= len(cells) {
-		return 0
-	}
-	name, _, _ := strings.Cut(cells[i], ":")
-	id, err := paylink.ParseRequestID(name)
-	if err != nil {
-		return 0
-	}
-	return id
 }
 
 // fill reads the next chunk and has gocsv map it. At the end, or at what ends the reading, it sets err.

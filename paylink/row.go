@@ -45,8 +45,6 @@ type Rejection struct {
 	Hint   string `json:"hint"`   // what to do
 	// Raw is the record as it stood in the file, in the file's columns.
 	Raw []string `json:"-"`
-	// Origin names the row in the ledger that the error file is about; the mended row will name it as [Row.Origin].
-	Origin RequestID `json:"-"`
 }
 
 // RepeatKind and DuplicateKind are the kinds of rejection that depend on other rows: of earlier batches and of the same
