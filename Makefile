@@ -37,7 +37,7 @@ vuln: ## look for known vulnerabilities in what the programs call (needs the net
 
 .PHONY: bench
 bench: ## measure throughput end to end (ARGS="…" go to the program)
-	go run ./bench $(ARGS)
+	go run ./cmd/bench $(ARGS)
 
 .PHONY: profile
 profile: ## run the Go benchmarks of PKG=./jobs and show where the time goes

@@ -210,7 +210,7 @@ func (r *Reader) Next() (row *paylink.Row, rej *paylink.Rejection, err error) {
 	r.at++
 	r.number++
 	if row = r.check.row(it, rec); row != nil {
-		row.Number, row.Line = r.number, it.line
+		row.Number, row.Line, row.Origin = r.number, it.line, r.origin(it.cells)
 		return row, nil, nil
 	}
 	rej = r.check.rejection()

@@ -13,8 +13,8 @@ import (
 // A chunk is what is written in one transaction: enough rows that its commit does not count, few enough that it is over
 // in some tens of milliseconds and that a few chunks in memory do not matter.
 const (
-	chunkRows  = 1000
-	chunkBytes = 1 << 20
+	chunkRows  = 4000
+	chunkBytes = 4 << 20
 )
 
 // stream reads the rows of a file in chunks and hands them to out, which it closes at the end.
@@ -31,11 +31,10 @@ func stream(ctx context.Context, r *source, out chan<- []ledger.ImportRow) error
 			if err != nil {
 				return err
 			}
-			ir := importRow(r.Reader, row, rej)
 			for _, cell := range r.Raw() {
 				size += len(cell)
 			}
-			chunk = append(chunk, ir)
+			chunk = append(chunk, importRow(r.Reader, row, rej))
 		}
 		if len(chunk) == 0 {
 			break

@@ -28,6 +28,7 @@ func (t *tally) warnings() []string {
 	if t.overdue > 0 {
 		warn("%s due before today.", rowsAre(t.overdue))
 	}
+	var missing []string
 	for _, ch := range paylink.Channels {
 		languages := t.languages(ch)
 		if len(languages) == 0 {
@@ -35,7 +36,7 @@ func (t *tally) warnings() []string {
 		}
 		if t.set.Missing != nil {
 			if err := t.set.Missing(ch); err != nil {
-				warn("%s is not configured here (%s). A worker that lacks it too cannot send these messages.", ch, names(err))
+				missing = append(missing, fmt.Sprintf("%s (%s)", ch, names(err)))
 				continue
 			}
 		}
@@ -46,6 +47,9 @@ func (t *tally) warnings() []string {
 				}
 			}
 		}
+	}
+	if len(missing) > 0 {
+		warn("Not configured here: %s. A worker that lacks it too cannot send these messages.", strings.Join(missing, ", "))
 	}
 	if t.unrendered > 0 {
 		warn("The SMS of %d rows cannot be rendered from its template; the batch would halt there.", t.unrendered)

@@ -169,8 +169,11 @@ func (w *Worker) Upkeep(ctx context.Context) {
 	}
 }
 
+// complain logs what keeps upkeep from working, once a minute for each step: it runs twenty times a second.
 func (w *Worker) complain(ctx context.Context, what string, err error) {
-	if ctx.Err() == nil {
-		w.Log.Warn("upkeep", "step", what, "error", err)
+	if ctx.Err() != nil || time.Since(w.complained[what]) < time.Minute {
+		return
 	}
+	w.complained[what] = time.Now()
+	w.Log.Warn("upkeep", "step", what, "error", err)
 }

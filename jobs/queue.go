@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -143,10 +144,11 @@ func (q *AsynqQueue) enqueue(ctx context.Context, w paylink.Wake) error {
 // Depth counts tasks that wait or run; those that wait for a retry have left room for others.
 func (q *AsynqQueue) Depth(_ context.Context, p Provider) (int, error) {
 	info, err := q.inspector.GetQueueInfo(string(p))
-	if errors.Is(err, asynq.ErrQueueNotFound) {
-		return 0, nil
-	}
 	if err != nil {
+		// A queue that nothing was ever put into does not exist; the inspector's error for that is not exported.
+		if known, e := q.inspector.Queues(); e == nil && !slices.Contains(known, string(p)) {
+			return 0, nil
+		}
 		return 0, err
 	}
 	return info.Pending + info.Active, nil

@@ -66,6 +66,8 @@ type Worker struct {
 	Config
 	gates *gates
 	full  fullness
+
+	complained map[string]time.Time // by step; belongs to Upkeep's goroutine
 }
 
 // New makes a worker.
@@ -88,7 +90,7 @@ func New(c Config) (*Worker, error) {
 	setDefault(&c.Backoff, 30*time.Second)
 	setDefault(&c.MaxTries, 8)
 	setDefault(&c.InFlight, 10_000)
-	return &Worker{Config: c, gates: newGates(c.Ledger, c.Alerter, c.Log)}, nil
+	return &Worker{Config: c, gates: newGates(c.Ledger, c.Alerter, c.Log), complained: map[string]time.Time{}}, nil
 }
 
 func setDefault[T comparable](v *T, d T) {

@@ -72,8 +72,9 @@ func (db *DB) CreateBatch(ctx context.Context, n NewBatch) (b paylink.Batch, res
 	}
 	err = db.change(ctx, func(t *tx) error {
 		resumed = false
-		again := int64(0)
-		old, err := scanBatch(t.row(`SELECT `+batchColumns+` FROM batches WHERE source_hash = $1 ORDER BY again DESC LIMIT 1`, n.Hash))
+		// A canceled batch is no obstacle, and must not hide an earlier one of the same content that is.
+		old, err := scanBatch(t.row(`SELECT `+batchColumns+` FROM batches WHERE source_hash = $1 AND state <> 'canceled'
+			ORDER BY again DESC LIMIT 1`, n.Hash))
 		switch {
 		case err == nil && (old.State == paylink.BatchImporting || old.State == paylink.BatchDraft):
 			var options string
@@ -86,13 +87,13 @@ func (db *DB) CreateBatch(ctx context.Context, n NewBatch) (b paylink.Batch, res
 			}
 			b, resumed = old, true
 			return nil
-		case err == nil && old.State != paylink.BatchCanceled && !n.Again:
+		case err == nil && !n.Again:
 			return &SentBeforeError{old.ID, old.State}
-		case err == nil:
-			if err := t.row(`SELECT again + 1 FROM batches WHERE source_hash = $1 ORDER BY again DESC LIMIT 1`, n.Hash).Scan(&again); err != nil {
-				return err
-			}
-		case !errors.Is(err, paylink.ErrNotFound):
+		case err != nil && !errors.Is(err, paylink.ErrNotFound):
+			return err
+		}
+		var again int64
+		if err := t.row(`SELECT COALESCE(MAX(again) + 1, 0) FROM batches WHERE source_hash = $1`, n.Hash).Scan(&again); err != nil {
 			return err
 		}
 		var parent any
@@ -160,6 +161,12 @@ func (t *tx) batchState(id paylink.BatchID) (s paylink.BatchState, err error) {
 	return s, err
 }
 
+// lockBatch is batchState for who goes on to decide by the batch's counts, or adds to what it owes.
+func (t *tx) lockBatch(id paylink.BatchID) (s paylink.BatchState, err error) {
+	err = t.row(`SELECT state FROM batches WHERE id = $1`+t.db.dialect.forUpdate, int64(id)).Scan(&s)
+	return s, notFound(err, id)
+}
+
 // Confirm says yes to a draft's plan: the batch runs.
 func (db *DB) Confirm(ctx context.Context, id paylink.BatchID, actor string) error {
 	return db.change(ctx, func(t *tx) error {
@@ -187,7 +194,7 @@ func (db *DB) Halt(ctx context.Context, id paylink.BatchID, why string) error {
 
 func (db *DB) stop(ctx context.Context, id paylink.BatchID, to paylink.BatchState, actor, why string, from ...paylink.BatchState) error {
 	return db.change(ctx, func(t *tx) error {
-		state, err := t.batchState(id)
+		state, err := t.lockBatch(id)
 		if err != nil {
 			return err
 		}
@@ -204,7 +211,7 @@ func (db *DB) stop(ctx context.Context, id paylink.BatchID, to paylink.BatchStat
 // anew from here.
 func (db *DB) Resume(ctx context.Context, id paylink.BatchID, actor, why string) error {
 	return db.change(ctx, func(t *tx) error {
-		state, err := t.batchState(id)
+		state, err := t.lockBatch(id)
 		if err != nil {
 			return err
 		}
@@ -214,16 +221,28 @@ func (db *DB) Resume(ctx context.Context, id paylink.BatchID, actor, why string)
 		if err := t.moveBatch(id, state, paylink.BatchRunning, actor, why); err != nil {
 			return err
 		}
-		c, err := t.counts(id)
-		if err != nil {
-			return err
+		switch state {
+		case paylink.BatchHeld:
+			_, err = t.exec(`UPDATE batches SET canary = 0 WHERE id = $1`, int64(id))
+		case paylink.BatchHalted:
+			err = t.releaseBrake(id)
 		}
-		if _, err := t.exec(`UPDATE batches SET canary = CASE WHEN $2 = 'held' THEN 0 ELSE canary END, brake_rows = CASE WHEN $2 = 'halted' THEN brake_rows + $3 ELSE brake_rows END WHERE id = $1`,
-			int64(id), string(state), c.Failed); err != nil {
+		if err != nil {
 			return err
 		}
 		return t.wakeBatch(id)
 	})
+}
+
+// releaseBrake lets the brake count anew: what failed before has been looked at.
+func (t *tx) releaseBrake(id paylink.BatchID) error {
+	c, err := t.counts(id)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`UPDATE batches SET brake_failed = $2, brake_through = $3 WHERE id = $1`,
+		int64(id), c.Failed, c.Sum()-c.Rejected-c.Pending-c.InFlight)
+	return err
 }
 
 // wakeBatch makes everything of the batch that was parked while it stood still due now. The feeding window bounds how
@@ -264,12 +283,15 @@ func (db *DB) Batches(ctx context.Context, limit int) ([]paylink.Batch, error) {
 	return out, err
 }
 
-// counts reads the till inside a transaction, the transaction's own deltas included.
+// counts reads the till inside a transaction, the deltas that are not written yet included: its own, and those of the
+// changes that share the commit.
 func (t *tx) counts(id paylink.BatchID) (paylink.Counts, error) {
 	c, _, err := readTally(t.ctx, t.q, id)
-	for k, n := range t.notes.tallies {
-		if k.batch == id && k.kind != tallyPayment {
-			addCount(&c, k.kind, k.state, n)
+	for _, tallies := range []map[tallyKey]int64{t.notes.tallies, t.shared} {
+		for k, n := range tallies {
+			if k.batch == id && k.kind != tallyPayment {
+				addCount(&c, k.kind, k.state, n)
+			}
 		}
 	}
 	return c, err
@@ -346,7 +368,7 @@ func (db *DB) checksDue(ctx context.Context, id paylink.BatchID) (n int64, err e
 	err = db.read.QueryRowContext(ctx, `
 		SELECT (SELECT count(*) FROM messages WHERE channel IN ('email', 'sms', 'whatsapp') AND (request_id >> 32) = $1
 				AND wake_at IS NOT NULL AND state = 'unknown')
-			+ (SELECT count(*) FROM sessions WHERE check_at IS NOT NULL AND state IN ('intent', 'ghost') AND request_id BETWEEN $2 AND $3)`,
+			+ (SELECT count(*) FROM sessions WHERE check_at IS NOT NULL AND (lost OR state = 'ghost') AND request_id BETWEEN $2 AND $3)`,
 		int64(id), lo, hi).Scan(&n)
 	return n, err
 }

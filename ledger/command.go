@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"dunlin/paylink"
 )
@@ -16,7 +17,7 @@ const commandChunk = 2000
 // payable are ended at the provider by the workers. Canceling again goes on where a killed cancel stopped.
 func (db *DB) CancelBatch(ctx context.Context, id paylink.BatchID, actor, why string) error {
 	err := db.change(ctx, func(t *tx) error {
-		state, err := t.batchState(id)
+		state, err := t.lockBatch(id)
 		if err != nil || state == paylink.BatchCanceled {
 			return err
 		}
@@ -28,10 +29,17 @@ func (db *DB) CancelBatch(ctx context.Context, id paylink.BatchID, actor, why st
 	if err := db.cancelPending(ctx, id, actor, why); err != nil {
 		return fmt.Errorf("cancel %s: %w", id, err)
 	}
-	return db.eachRequest(ctx, id, `payment IN ('unpaid', 'partially_paid')`, func(t *tx, r paylink.RequestID) error {
+	_, err = db.eachRequest(ctx, id, `payment IN ('unpaid', 'partially_paid')`, func(t *tx, r paylink.RequestID) (bool, error) {
 		_, err := t.cancelRequest(r, actor, why)
-		return err
+		if errors.Is(err, errMoved) { // paid, or canceled by somebody else, since the page was read
+			return false, nil
+		}
+		return err == nil, err
 	})
+	if err != nil {
+		err = fmt.Errorf("cancel %s: %w", id, err)
+	}
+	return err
 }
 
 // cancelPending moves runs of pending rows at once.
@@ -39,11 +47,10 @@ func (db *DB) cancelPending(ctx context.Context, id paylink.BatchID, actor, why 
 	lo, hi := batchRange(id)
 	for {
 		var moved int64
+		var first, last sql.NullInt64
 		err := db.change(ctx, func(t *tx) error {
-			var first, last sql.NullInt64
 			if err := t.row(`SELECT MIN(id), MAX(id) FROM (SELECT id FROM requests WHERE id BETWEEN $1 AND $2 AND dispatch = 'pending'
 				AND payment = 'unpaid' ORDER BY id LIMIT $3) p`, lo, hi, commandChunk).Scan(&first, &last); err != nil || !first.Valid {
-				moved = 0
 				return err
 			}
 			var err error
@@ -63,22 +70,25 @@ func (db *DB) cancelPending(ctx context.Context, id paylink.BatchID, actor, why 
 			t.event(e)
 			return nil
 		})
-		if err != nil || moved == 0 {
+		if err != nil || !first.Valid {
 			return err
 		}
+		lo = last.Int64 + 1
 	}
 }
 
 // entityRowsPayment covers a run of rows whose payment column moved together.
 const entityRowsPayment = "rows_payment"
 
-// eachRequest walks the requests of a batch that fit a constant condition, by key pages, each page in one transaction.
-func (db *DB) eachRequest(ctx context.Context, id paylink.BatchID, where string, fn func(*tx, paylink.RequestID) error) error {
+// eachRequest walks the requests of a batch that fit a constant condition, by key pages, each page in one transaction,
+// and says of how many fn returned true.
+func (db *DB) eachRequest(ctx context.Context, id paylink.BatchID, where string, fn func(*tx, paylink.RequestID) (bool, error)) (n int, err error) {
 	lo, hi := batchRange(id)
 	for after := lo - 1; ; {
 		var page []paylink.RequestID
+		var did int
 		err := db.change(ctx, func(t *tx) error {
-			page = nil
+			page, did = nil, 0
 			err := t.each(`SELECT id FROM requests WHERE id > $1 AND id <= $2 AND `+where+` ORDER BY id LIMIT 200`, []any{after, hi}, func(r *sql.Rows) error {
 				var rid paylink.RequestID
 				err := r.Scan(&rid)
@@ -89,15 +99,20 @@ func (db *DB) eachRequest(ctx context.Context, id paylink.BatchID, where string,
 				return err
 			}
 			for _, rid := range page {
-				if err := fn(t, rid); err != nil {
+				ok, err := fn(t, rid)
+				if err != nil {
 					return err
+				}
+				if ok {
+					did++
 				}
 			}
 			return nil
 		})
 		if err != nil || len(page) == 0 {
-			return err
+			return n, err
 		}
+		n += did
 		after = int64(page[len(page)-1])
 	}
 }
@@ -115,8 +130,11 @@ func (db *DB) CancelRequest(ctx context.Context, id paylink.RequestID, actor, wh
 func (t *tx) cancelRequest(id paylink.RequestID, actor, why string) ([]paylink.Wake, error) {
 	var payment paylink.PaymentState
 	var dispatch paylink.DispatchState
-	if err := t.row(`SELECT payment, dispatch FROM requests WHERE id = $1`+t.db.forUpdate(), int64(id)).Scan(&payment, &dispatch); err != nil {
+	if err := t.row(`SELECT payment, dispatch FROM requests WHERE id = $1`+t.db.dialect.forUpdate, int64(id)).Scan(&payment, &dispatch); err != nil {
 		return nil, notFound(err, id)
+	}
+	if !paylink.PaymentMachine.CanByCommand(payment, paylink.PaymentCanceled) {
+		return nil, fmt.Errorf("request %s is %s: %w", id, payment, errMoved)
 	}
 	if err := t.movePayment(id, payment, paylink.PaymentCanceled, actor, why, true); err != nil {
 		return nil, err
@@ -137,6 +155,9 @@ func (t *tx) cancelRequest(id paylink.RequestID, actor, why string) ([]paylink.W
 	return wakes, t.dropOwed(id, paylink.CauseCanceled)
 }
 
+// errMoved is the ErrConflict of a request that is no longer in a state that the command is for.
+var errMoved = fmt.Errorf("nothing to do: %w", paylink.ErrConflict)
+
 // endSessionOf asks for the end of a request's live session at the provider.
 func (t *tx) endSessionOf(id paylink.RequestID, ending string) ([]paylink.Wake, error) {
 	var session int64
@@ -154,49 +175,62 @@ func (t *tx) endSessionOf(id paylink.RequestID, ending string) ([]paylink.Wake, 
 // Retry owes the failed rows of a batch again, all of them or those of one cause, and says how many. Rows that are no
 // longer owed, and unknown ones, are left alone. The batch runs again.
 func (db *DB) Retry(ctx context.Context, id paylink.BatchID, cause paylink.Cause, actor string) (n int, err error) {
-	if err := db.wakeDone(ctx, id, actor, "retry"); err != nil {
+	state, err := db.Batch(ctx, id)
+	if err != nil {
 		return 0, err
 	}
-	err = db.eachRequest(ctx, id, `dispatch = 'failed' AND payment IN ('unpaid', 'partially_paid')`, func(t *tx, r paylink.RequestID) error {
+	if !hasRun(state.State) {
+		return 0, fmt.Errorf("batch %s is %s: %w", id, state.State, paylink.ErrConflict)
+	}
+	return db.eachRequest(ctx, id, `dispatch = 'failed' AND payment IN ('unpaid', 'partially_paid')`, func(t *tx, r paylink.RequestID) (bool, error) {
 		var c string
 		if err := t.row(`SELECT cause FROM requests WHERE id = $1`, int64(r)).Scan(&c); err != nil {
-			return err
+			return false, err
 		}
 		if cause != "" && c != string(cause) {
-			return nil
+			return false, nil
 		}
-		if _, err := t.again(r, "", actor, "retry"); err != nil {
-			return err
+		wakes, err := t.again(r, "", actor, "retry")
+		if err != nil || len(wakes) == 0 {
+			return false, err
 		}
-		n++
-		return nil
+		// There may be too many for the queue: the sweeper brings them, from now on.
+		if _, err := t.exec(`UPDATE requests SET wake_at = $2 WHERE id = $1 AND step = 'session'`, int64(r), t.now); err != nil {
+			return false, err
+		}
+		_, err = t.exec(`UPDATE messages SET wake_at = $2 WHERE request_id = $1 AND state = 'owed'`, int64(r), t.now)
+		return true, err
 	})
-	return n, err
 }
 
-// wakeDone sets a done batch running again, because something of it is owed anew.
-func (db *DB) wakeDone(ctx context.Context, id paylink.BatchID, actor, why string) error {
-	return db.change(ctx, func(t *tx) error {
-		state, err := t.batchState(id)
-		if err != nil {
-			return err
-		}
-		switch state {
-		case paylink.BatchDone:
-			return t.moveBatch(id, state, paylink.BatchRunning, actor, why)
-		case paylink.BatchRunning, paylink.BatchPaused, paylink.BatchHalted, paylink.BatchHeld:
-			return nil
-		}
+// hasRun reports whether a batch in this state may owe its messages anew.
+func hasRun(s paylink.BatchState) bool {
+	switch s {
+	case paylink.BatchRunning, paylink.BatchPaused, paylink.BatchHalted, paylink.BatchHeld, paylink.BatchDone:
+		return true
+	}
+	return false
+}
+
+// wakeDone sets a done batch running again because something of it is owed anew; in the same transaction, or the batch
+// would be found done again before it is.
+func (t *tx) wakeDone(id paylink.BatchID, actor, why string) error {
+	state, err := t.lockBatch(id)
+	if err != nil {
+		return err
+	}
+	switch {
+	case state == paylink.BatchDone:
+		return t.moveBatch(id, state, paylink.BatchRunning, actor, why)
+	case !hasRun(state):
 		return fmt.Errorf("batch %s is %s: %w", id, state, paylink.ErrConflict)
-	})
+	}
+	return nil
 }
 
 // Resend owes the payer's message again, by one channel or, if ch is empty, by the first of each route. A message whose
 // answer was lost and that is still being looked up stands in the way; one that is held is given up.
 func (db *DB) Resend(ctx context.Context, id paylink.RequestID, ch paylink.Channel, actor, why string) (wakes []paylink.Wake, err error) {
-	if err := db.wakeDone(ctx, id.Batch(), actor, "resend "+id.String()); err != nil {
-		return nil, err
-	}
 	err = db.change(ctx, func(t *tx) error {
 		wakes, err = t.again(id, ch, actor, why)
 		return err
@@ -206,6 +240,12 @@ func (db *DB) Resend(ctx context.Context, id paylink.RequestID, ch paylink.Chann
 
 // again makes one request owe its messages anew, with a new session first if it has none.
 func (t *tx) again(id paylink.RequestID, only paylink.Channel, actor, why string) ([]paylink.Wake, error) {
+	if err := t.wakeDone(id.Batch(), actor, strings.TrimSpace(why+" "+id.String())); err != nil {
+		return nil, err
+	}
+	if err := t.lock(id); err != nil {
+		return nil, err
+	}
 	var rs requestScan
 	var cs contactScan
 	var step string

@@ -15,9 +15,9 @@ type dialect struct {
 	clock string
 	// shards spreads the till's counters over rows, so that concurrent transactions do not queue for one of them.
 	shards int
-	// skipLocked ends a SELECT of candidates so that two workers do not wait for each other.
-	skipLocked string
-	unique     func(error) bool
+	// forUpdate ends a SELECT of a row that is about to be changed; "" where there is one writer.
+	forUpdate string
+	unique    func(error) bool
 	// busy reports an error that a transaction may be tried again after.
 	busy func(error) bool
 }
@@ -36,10 +36,11 @@ var sqliteDialect = dialect{
 }
 
 var postgresDialect = dialect{
-	name:       "postgres",
-	clock:      `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`,
-	shards:     16,
-	skipLocked: ` FOR UPDATE SKIP LOCKED`,
+	name:   "postgres",
+	clock:  `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`,
+	shards: 16,
+	// NO KEY: a foreign key that points at the row does not wait for it.
+	forUpdate: ` FOR NO KEY UPDATE`,
 	unique: func(err error) bool {
 		e, ok := errors.AsType[*pgconn.PgError](err)
 		return ok && e.Code == "23505"

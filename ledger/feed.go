@@ -37,7 +37,7 @@ func (db *DB) Feed(ctx context.Context, id paylink.BatchID, n int) (wakes []payl
 		wakes = nil
 		var state paylink.BatchState
 		var fed, canary, started int64
-		if err := t.row(`SELECT state, fed, canary FROM batches WHERE id = $1`+t.db.forUpdate(), int64(id)).Scan(&state, &fed, &canary); err != nil {
+		if err := t.row(`SELECT state, fed, canary FROM batches WHERE id = $1`+t.db.dialect.forUpdate, int64(id)).Scan(&state, &fed, &canary); err != nil {
 			return notFound(err, id)
 		}
 		if state != paylink.BatchRunning {
@@ -94,14 +94,6 @@ func (db *DB) Feed(ctx context.Context, id paylink.BatchID, n int) (wakes []payl
 	return wakes, err
 }
 
-// forUpdate ends a SELECT of a row that is about to be changed. SQLite has its one writer.
-func (db *DB) forUpdate() string {
-	if db.dialect == &postgresDialect {
-		return ` FOR UPDATE`
-	}
-	return ``
-}
-
 // Advance moves running batches on: to done when nothing is pending or in flight, to held when the canary's rows are
 // through, to halted when failures pass the brake. It returns what it stopped, for the operator.
 func (db *DB) Advance(ctx context.Context) (stopped []paylink.Batch, err error) {
@@ -132,17 +124,19 @@ func (db *DB) Advance(ctx context.Context) (stopped []paylink.Batch, err error) 
 
 func (db *DB) advanceOne(ctx context.Context, id paylink.BatchID, seen paylink.Counts) (b paylink.Batch, err error) {
 	err = db.changeIf(ctx, id, seen, func(t *tx, c paylink.Counts) error {
-		var canary, percent, rows int64
-		if err := t.row(`SELECT canary, brake_percent, brake_rows FROM batches WHERE id = $1`, int64(id)).Scan(&canary, &percent, &rows); err != nil {
+		var canary, percent, rows, failedBefore, throughBefore int64
+		if err := t.row(`SELECT canary, brake_percent, brake_rows, brake_failed, brake_through FROM batches WHERE id = $1`, int64(id)).
+			Scan(&canary, &percent, &rows, &failedBefore, &throughBefore); err != nil {
 			return err
 		}
 		to, why := paylink.BatchState(""), ""
 		started := c.Sum() - c.Rejected - c.Pending
+		failed, through := c.Failed-failedBefore, started-c.InFlight-throughBefore
 		switch {
 		case c.Done():
 			to = paylink.BatchDone
-		case c.Failed > rows && c.Failed*100 > percent*(started-c.InFlight):
-			to, why = paylink.BatchHalted, fmt.Sprintf("%d of %d rows failed, more than %d %%: look at the causes, then resume or cancel", c.Failed, started-c.InFlight, percent)
+		case failed > rows && failed*100 > percent*through:
+			to, why = paylink.BatchHalted, fmt.Sprintf("%d of %d rows failed, more than %d %%: look at the causes, then resume or cancel", failed, through, percent)
 		case canary > 0 && started >= canary && c.InFlight == 0:
 			to, why = paylink.BatchHeld, fmt.Sprintf("the first %d rows are through: look at them, then resume", started)
 		default:
@@ -163,7 +157,7 @@ func (db *DB) changeIf(ctx context.Context, id paylink.BatchID, seen paylink.Cou
 		return nil
 	}
 	return db.change(ctx, func(t *tx) error {
-		state, err := t.batchState(id)
+		state, err := t.lockBatch(id)
 		if err != nil || state != paylink.BatchRunning {
 			return err
 		}

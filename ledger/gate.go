@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"time"
 
 	"dunlin/paylink"
@@ -31,10 +30,12 @@ func scanGate(r interface{ Scan(...any) error }) (g paylink.Gate, err error) {
 // ChangeGate reads a gate, lets fn decide and writes what it returns, as one step. changed reports whether the state moved.
 func (db *DB) ChangeGate(ctx context.Context, provider string, fn func(paylink.Gate) paylink.Gate) (after paylink.Gate, changed bool, err error) {
 	err = db.change(ctx, func(t *tx) error {
-		g, err := scanGate(t.row(`SELECT provider, state, opened, until, why FROM gates WHERE provider = $1`+t.db.forUpdate(), provider))
-		if errors.Is(err, sql.ErrNoRows) {
-			g, err = paylink.Gate{Provider: provider, State: paylink.GateClosed}, nil
+		// The row must be there to be locked: two that read "none" would each write over the other's decision.
+		if _, err := t.exec(`INSERT INTO gates (provider, state, changed_at) VALUES ($1, 'closed', $2) ON CONFLICT (provider) DO NOTHING`,
+			provider, t.now); err != nil {
+			return err
 		}
+		g, err := scanGate(t.row(`SELECT provider, state, opened, until, why FROM gates WHERE provider = $1`+t.db.dialect.forUpdate, provider))
 		if err != nil {
 			return err
 		}
@@ -47,9 +48,7 @@ func (db *DB) ChangeGate(ctx context.Context, provider string, fn func(paylink.G
 		if !after.Until.IsZero() {
 			until = after.Until.UnixMilli()
 		}
-		if _, err := t.exec(`INSERT INTO gates (provider, state, opened, until, why, changed_at) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (provider) DO UPDATE SET state = excluded.state, opened = excluded.opened,
-				until = excluded.until, why = excluded.why, changed_at = excluded.changed_at`,
+		if _, err := t.exec(`UPDATE gates SET state = $2, opened = $3, until = $4, why = $5, changed_at = $6 WHERE provider = $1`,
 			provider, string(after.State), after.Opened, until, after.Why, t.now); err != nil {
 			return err
 		}

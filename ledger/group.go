@@ -5,13 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
 
-// group is SQLite's single writer. Callers hand in closures; it runs those that wait in one transaction, each inside a
-// savepoint, commits once and only then tells each caller how its own change went: one fsync is shared, one caller's
-// error undoes nobody else's work, and the API above still reads as one change at a time.
+// group is SQLite's single writer. Callers hand in closures; it runs those that wait in one transaction, commits once and
+// only then tells each caller how its own change went: one fsync is shared, one caller's error undoes nobody else's work,
+// and the API above still reads as one change at a time. A closure may be run again and must begin anew when it is.
 type group struct {
 	db      *DB
 	conn    *sql.Conn
@@ -104,70 +105,89 @@ func (g *group) run() {
 
 // commit runs first and whoever else waits in one transaction.
 func (g *group) commit(first *member) {
+	ran, spoiler, err := g.transact([]*member{first}, false)
+	if spoiler != nil {
+		// A change failed after it had written something. That is rare; the others are done over, each in a savepoint.
+		close(spoiler.done)
+		ran = slices.DeleteFunc(ran, func(m *member) bool { return m == spoiler })
+		if len(ran) > 0 {
+			_, _, err = g.transact(ran, true)
+		}
+	}
+	for _, m := range ran {
+		if err != nil {
+			m.err = err
+		}
+		close(m.done)
+	}
+}
+
+// transact runs members in one transaction and commits it. Without savepoints it takes in whoever else waits, and trusts
+// that changes either succeed or fail before they write; one that does neither is the spoiler, and nothing is committed.
+func (g *group) transact(members []*member, savepoints bool) (ran []*member, spoiler *member, err error) {
 	ctx := context.Background() // a caller's deadline must not tear the others' transaction
 	began := time.Now()
-	var ran []*member
-	finish := func(err error) {
-		for _, m := range ran {
-			if err != nil {
-				m.err = err
-			}
-			close(m.done)
-		}
-	}
 	if err := g.begin(ctx); err != nil {
-		ran = append(ran, first)
-		finish(fmt.Errorf("begin: %w", err))
-		return
+		return members, nil, fmt.Errorf("begin: %w", err)
 	}
-	all := &tx{ctx: ctx, db: g.db, q: g.cache, now: g.db.Now().UnixMilli()}
-	for m := first; m != nil; {
-		ran = append(ran, m)
-		if err := g.runMember(ctx, all, m); err != nil {
+	defer func() {
+		if err != nil || spoiler != nil {
 			g.rollback(ctx)
-			finish(err)
-			return
 		}
-		m = nil
-		if len(ran) < groupMax && time.Since(began) < groupTime {
+	}()
+	all := &tx{ctx: ctx, db: g.db, q: g.cache, now: g.db.Now().UnixMilli()}
+	for len(members) > 0 {
+		m := members[0]
+		members, ran = members[1:], append(ran, m)
+		spoilt, err := g.runMember(ctx, all, m, savepoints)
+		if err != nil {
+			return append(ran, members...), nil, err
+		}
+		if spoilt {
+			return ran, m, nil
+		}
+		if !savepoints && len(ran) < groupMax && time.Since(began) < groupTime {
 			select {
 			case m = <-g.members:
+				members = append(members, m)
 			default:
 			}
 		}
 	}
-	err := all.flush()
-	if err == nil {
+	if err = all.flush(); err == nil {
 		_, err = g.cache.ExecContext(ctx, `COMMIT`)
 	}
 	if err != nil {
-		g.rollback(ctx)
 		err = fmt.Errorf("commit: %w", err)
 	}
-	finish(err)
+	return ran, nil, err
 }
 
-// runMember runs one change inside a savepoint. Its own error stays with it; the returned error means that the shared
-// transaction itself is broken.
-func (g *group) runMember(ctx context.Context, all *tx, m *member) error {
+// runMember runs one change. Its own error stays with it; spoilt means that it failed with something written and no
+// savepoint to go back to. The returned error means that the shared transaction itself is broken.
+func (g *group) runMember(ctx context.Context, all *tx, m *member, savepoint bool) (spoilt bool, err error) {
 	if m.err = m.ctx.Err(); m.err != nil {
-		return nil
+		return false, nil
 	}
-	if _, err := g.cache.ExecContext(ctx, `SAVEPOINT member`); err != nil {
-		return fmt.Errorf("savepoint: %w", err)
-	}
-	t := &tx{ctx: ctx, db: g.db, q: g.cache, now: g.db.Now().UnixMilli()}
-	if m.err = t.protect(m.fn); m.err != nil {
-		if _, err := g.cache.ExecContext(ctx, `ROLLBACK TO member`); err != nil {
-			return fmt.Errorf("undo a member: %w", err)
+	if savepoint {
+		if _, err := g.cache.ExecContext(ctx, `SAVEPOINT member`); err != nil {
+			return false, fmt.Errorf("savepoint: %w", err)
 		}
-	} else {
+	}
+	t := &tx{ctx: ctx, db: g.db, q: g.cache, now: g.db.Now().UnixMilli(), shared: all.notes.tallies}
+	if m.err = t.protect(m.fn); m.err == nil {
 		all.notes.merge(t.notes)
+	} else if !savepoint {
+		return t.wrote, nil
+	} else if _, err := g.cache.ExecContext(ctx, `ROLLBACK TO member`); err != nil {
+		return false, fmt.Errorf("undo a member: %w", err)
 	}
-	if _, err := g.cache.ExecContext(ctx, `RELEASE member`); err != nil {
-		return fmt.Errorf("release: %w", err)
+	if savepoint {
+		if _, err := g.cache.ExecContext(ctx, `RELEASE member`); err != nil {
+			return false, fmt.Errorf("release: %w", err)
+		}
 	}
-	return nil
+	return false, nil
 }
 
 // protect turns a panic of one caller's closure into its error, so that it cannot take the other callers down with it.
@@ -193,55 +213,4 @@ func (g *group) begin(ctx context.Context) error {
 func (g *group) rollback(ctx context.Context) {
 	// An error here means that SQLite has rolled back by itself already (disk full, I/O error).
 	_, _ = g.cache.ExecContext(ctx, `ROLLBACK`)
-}
-
-// stmtCache prepares each text once on the writer's connection. The texts are constants of this package and few.
-type stmtCache struct {
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
-}
-
-func newStmtCache(conn *sql.Conn) *stmtCache {
-	return &stmtCache{conn: conn, stmts: map[string]*sql.Stmt{}}
-}
-
-func (c *stmtCache) close() {
-	for _, s := range c.stmts {
-		s.Close()
-	}
-}
-
-func (c *stmtCache) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s := c.stmts[query]; s != nil {
-		return s, nil
-	}
-	s, err := c.conn.PrepareContext(ctx, query)
-	if err == nil {
-		c.stmts[query] = s
-	}
-	return s, err
-}
-
-func (c *stmtCache) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	s, err := c.prepare(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return s.ExecContext(ctx, args...)
-}
-
-func (c *stmtCache) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	s, err := c.prepare(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return s.QueryContext(ctx, args...)
-}
-
-func (c *stmtCache) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	s, err := c.prepare(ctx, query)
-	if err != nil {
-		return c.conn.QueryRowContext(ctx, query, args...) // it fails the same way and says so through Scan
-	}
-	return s.QueryRowContext(ctx, args...)
 }

@@ -50,8 +50,8 @@ func (db *DB) ImportChunk(ctx context.Context, id paylink.BatchID, rows []Import
 		repeats = nil
 		var imported int
 		var state paylink.BatchState
-		if err := t.row(`SELECT imported, state FROM batches WHERE id = $1`, int64(id)).Scan(&imported, &state); err != nil {
-			return err
+		if err := t.row(`SELECT imported, state FROM batches WHERE id = $1`+t.db.dialect.forUpdate, int64(id)).Scan(&imported, &state); err != nil {
+			return notFound(err, id)
 		}
 		if state != paylink.BatchImporting {
 			return fmt.Errorf("batch %s is %s, not importing: %w", id, state, paylink.ErrConflict)
@@ -68,9 +68,11 @@ func (db *DB) ImportChunk(ctx context.Context, id paylink.BatchID, rows []Import
 				return fmt.Errorf("row %d follows row %d: %w", r.number(), imported+i, paylink.ErrInvalid)
 			}
 		}
-		open, err := t.openDebts(todo, opt)
-		if err != nil {
-			return fmt.Errorf("look for open debts: %w", err)
+		open := openDebts{}
+		if !opt.AllowRepeat {
+			if open, err = t.openDebts(todo); err != nil {
+				return fmt.Errorf("look for open debts: %w", err)
+			}
 		}
 		var good []ImportRow
 		var bad []paylink.Rejection
@@ -79,13 +81,15 @@ func (db *DB) ImportChunk(ctx context.Context, id paylink.BatchID, rows []Import
 				bad = append(bad, *r.Rejection)
 				continue
 			}
-			if other, ok := open[r.DebtKey]; ok && !opt.AllowRepeat {
-				rej := repeatOf(r, id, other)
-				bad = append(bad, rej)
-				repeats = append(repeats, rej)
-				continue
+			if !opt.AllowRepeat {
+				if other, ok := open.find(r); ok {
+					rej := repeatOf(r, id, other)
+					bad = append(bad, rej)
+					repeats = append(repeats, rej)
+					continue
+				}
+				open.add(r.DebtKey, paylink.NewRequestID(id, r.Row.Number), debtOf(r.Row))
 			}
-			open[r.DebtKey] = paylink.NewRequestID(id, r.Row.Number)
 			good = append(good, r)
 		}
 		if err := t.insertRows(id, good); err != nil {
@@ -138,41 +142,71 @@ func repeatOf(r ImportRow, batch paylink.BatchID, other paylink.RequestID) payli
 	return rej
 }
 
-// openDebts finds which of the rows' debts are already open, here or in an earlier batch. The 64-bit key only finds
-// candidates: a match counts when the fields behind it are equal.
-func (t *tx) openDebts(rows []ImportRow, opt ImportOptions) (map[uint64]paylink.RequestID, error) {
-	found := map[uint64]paylink.RequestID{}
-	if opt.AllowRepeat {
-		return found, nil
+// debt is what makes two rows the same debt; the contact and the money count where there is no reference.
+type debt struct {
+	reference, email, phone string
+	amount                  paylink.Money
+	due                     string
+}
+
+func debtOf(r *paylink.Row) debt {
+	if r.Reference != "" {
+		return debt{reference: r.Reference}
 	}
-	byKey := make(map[int64]*paylink.Row, len(rows))
+	return debt{email: r.Email, phone: r.Phone, amount: r.Amount, due: r.DueDate}
+}
+
+// openDebts are the open debts by key. The 64-bit key only finds candidates: a match counts when what is behind it is
+// equal, so that a collision rejects nobody's row.
+type openDebts map[uint64][]openDebt
+
+type openDebt struct {
+	id   paylink.RequestID
+	debt debt
+}
+
+func (o openDebts) add(key uint64, id paylink.RequestID, d debt) {
+	o[key] = append(o[key], openDebt{id, d})
+}
+
+func (o openDebts) find(r ImportRow) (paylink.RequestID, bool) {
+	candidates := o[r.DebtKey]
+	if len(candidates) == 0 {
+		return 0, false
+	}
+	want := debtOf(r.Row)
+	for _, c := range candidates {
+		if c.debt == want {
+			return c.id, true
+		}
+	}
+	return 0, false
+}
+
+// openDebts finds the debts that are open under the rows' keys, here or in an earlier batch.
+func (t *tx) openDebts(rows []ImportRow) (openDebts, error) {
+	found := openDebts{}
 	var keys []int64
 	for _, r := range rows {
-		if r.Row == nil {
-			continue
-		}
-		if _, ok := byKey[int64(r.DebtKey)]; !ok {
-			byKey[int64(r.DebtKey)] = r.Row
+		if r.Row != nil {
 			keys = append(keys, int64(r.DebtKey))
 		}
 	}
 	slices.Sort(keys) // neighbours share index pages
-	for chunk := range slices.Chunk(keys, 500) {
-		args := make([]any, 500)
+	keys = slices.Compact(keys)
+	for chunk := range slices.Chunk(keys, 100) {
+		args := make([]any, 100)
 		for i := range args {
 			args[i] = chunk[min(i, len(chunk)-1)] // one text for every chunk: the statement is prepared once
 		}
 		err := t.each(openDebtsQuery, args, func(r *sql.Rows) error {
-			var key, id int64
-			var ref, currency, due string
-			var amount int64
-			if err := r.Scan(&key, &id, &ref, &amount, &currency, &due); err != nil {
+			var key int64
+			var id paylink.RequestID
+			var row paylink.Row
+			if err := r.Scan(&key, &id, &row.Reference, &row.Amount.Minor, &row.Amount.Currency, &row.DueDate, &row.Email, &row.Phone); err != nil {
 				return err
 			}
-			w := byKey[key]
-			if w.Reference == ref && (ref != "" || (w.Amount.Minor == amount && w.Amount.Currency == currency && w.DueDate == due)) {
-				found[uint64(key)] = paylink.RequestID(id)
-			}
+			found.add(uint64(key), id, debtOf(&row))
 			return nil
 		})
 		if err != nil {
@@ -182,8 +216,9 @@ func (t *tx) openDebts(rows []ImportRow, opt ImportOptions) (map[uint64]paylink.
 	return found, nil
 }
 
-var openDebtsQuery = `SELECT debt_key, id, reference, amount, currency, due_date FROM requests
-	WHERE payment IN ('unpaid', 'authorized', 'partially_paid') AND debt_key IN (` + placeholders(1, 500) + `)`
+var openDebtsQuery = `SELECT r.debt_key, r.id, r.reference, r.amount, r.currency, r.due_date, c.email, c.phone
+	FROM requests r JOIN contacts c ON c.request_id = r.id
+	WHERE r.payment IN ('unpaid', 'authorized', 'partially_paid') AND r.debt_key IN (` + placeholders(1, 100) + `)`
 
 func placeholders(first, n int) string {
 	var b strings.Builder
@@ -248,7 +283,7 @@ func (t *tx) bulk(table string, columns []string, rows [][]any) error {
 	if t.db.dialect == &postgresDialect {
 		return t.copyIn(table, columns, rows)
 	}
-	const most = 16
+	const most = 8
 	for chunk := range slices.Chunk(rows, most) {
 		args := make([]any, 0, len(chunk)*len(columns))
 		for _, r := range chunk {

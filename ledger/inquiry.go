@@ -43,12 +43,12 @@ func (db *DB) ClaimInquiry(ctx context.Context, id paylink.MessageID, epoch int6
 
 // InquiryFound records that the lost message was accepted after all.
 func (db *DB) InquiryFound(ctx context.Context, c paylink.InquiryClaim, ref string) error {
-	return db.change(ctx, func(t *tx) error { return t.accept(c.Message, c.Attempt, ref, 0, "found at the provider") })
+	return db.changeRequest(ctx, c.Request.ID, func(t *tx) error { return t.accept(c.Message, c.Attempt, ref, 0, "found at the provider") })
 }
 
 // InquiryOpen plans the next look-up.
 func (db *DB) InquiryOpen(ctx context.Context, c paylink.InquiryClaim, nextIn time.Duration, counted bool) error {
-	return db.change(ctx, func(t *tx) error {
+	return db.changeRequest(ctx, c.Request.ID, func(t *tx) error {
 		more := 0
 		if counted {
 			more = 1
@@ -60,7 +60,7 @@ func (db *DB) InquiryOpen(ctx context.Context, c paylink.InquiryClaim, nextIn ti
 
 // InquiryHold ends the look-ups by policy: the message waits for a person.
 func (db *DB) InquiryHold(ctx context.Context, c paylink.InquiryClaim) error {
-	return db.change(ctx, func(t *tx) error {
+	return db.changeRequest(ctx, c.Request.ID, func(t *tx) error {
 		if err := t.moveMessage(c.Message.ID, c.Request.ID, paylink.MessageUnknown, paylink.MessageHeld, "not found; held for a person", `wake_at = NULL`); err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (db *DB) InquiryHold(ctx context.Context, c paylink.InquiryClaim) error {
 // InquiryResend ends the look-ups by policy: the message is sent once more, the same bytes, marked as a possible
 // duplicate. It is refused when the debt is no longer owed, the payer has acted, or it was sent again before.
 func (db *DB) InquiryResend(ctx context.Context, c paylink.InquiryClaim) (w paylink.Wake, err error) {
-	err = db.change(ctx, func(t *tx) error {
+	err = db.changeRequest(ctx, c.Request.ID, func(t *tx) error {
 		var again bool
 		if err := t.row(`
 			SELECT NOT m.possible_duplicate AND r.engaged_at IS NULL AND r.payment IN ('unpaid', 'partially_paid') AND r.canceled_at IS NULL

@@ -16,10 +16,50 @@ import (
 // fallbackWindow is how long after the first message of a route its next channel may still be tried.
 const fallbackWindow = 24 * time.Hour
 
-// bearMessages makes a linked request owe its messages: for each route the first channel that has an address, or a
-// failed message that says there is none. Messages that are owed already are woken instead.
-func (t *tx) bearMessages(r paylink.Request, c paylink.Contact, park map[paylink.Channel]bool) ([]paylink.Wake, error) {
+// oweMessages makes a linked request owe its messages. Those that waited for the new session are woken, whatever their
+// channel; if there are none, each route starts with the first channel that has an address, or with a failed message
+// that says there is none. Messages of a channel in park are left to the sweeper.
+func (t *tx) oweMessages(r paylink.Request, c paylink.Contact, park map[paylink.Channel]bool) ([]paylink.Wake, error) {
+	var born, owed int
+	if err := t.row(`SELECT count(*), count(CASE WHEN state = 'owed' THEN 1 END) FROM messages WHERE request_id = $1`, int64(r.ID)).
+		Scan(&born, &owed); err != nil {
+		return nil, err
+	}
+	var all []paylink.Wake
+	var err error
+	if owed > 0 {
+		all, err = t.wakeOwed(r.ID)
+	} else {
+		all, err = t.bearMessages(r, c, born > 0)
+	}
+	if err != nil {
+		return nil, err
+	}
 	var wakes []paylink.Wake
+	for _, w := range all {
+		if park[w.Channel] {
+			if _, err := t.exec(`UPDATE messages SET wake_at = $2 WHERE id = $1`, w.ID, t.now); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		wakes = append(wakes, w)
+	}
+	return wakes, nil
+}
+
+func (t *tx) wakeOwed(req paylink.RequestID) (wakes []paylink.Wake, err error) {
+	err = t.each(`UPDATE messages SET epoch = epoch + 1, wake_at = $2 WHERE request_id = $1 AND state = 'owed' RETURNING id, epoch, channel`,
+		[]any{int64(req), t.now + wakeGrace.Milliseconds()}, func(r *sql.Rows) error {
+			w := paylink.Wake{Task: paylink.TaskSend}
+			err := r.Scan(&w.ID, &w.Epoch, &w.Channel)
+			wakes = append(wakes, w)
+			return err
+		})
+	return wakes, err
+}
+
+func (t *tx) bearMessages(r paylink.Request, c paylink.Contact, again bool) (wakes []paylink.Wake, err error) {
 	for _, route := range r.Routes {
 		ch := route[0]
 		for _, next := range route {
@@ -28,52 +68,44 @@ func (t *tx) bearMessages(r paylink.Request, c paylink.Contact, park map[paylink
 				break
 			}
 		}
-		w, err := t.bearMessage(r.ID, paylink.PurposeLink, ch, 1, c.Address(ch) != "")
+		n := 1
+		if again {
+			if n, err = t.nextN(r.ID, paylink.PurposeLink, ch); err != nil {
+				return nil, err
+			}
+		}
+		reachable := c.Address(ch) != ""
+		if n == 0 || (n > 1 && !reachable) { // sent before its session died, or known to lead nowhere
+			continue
+		}
+		w, err := t.bearMessage(r.ID, paylink.PurposeLink, ch, n, reachable)
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case w.ID == 0:
-		case park[ch]:
-			if _, err := t.exec(`UPDATE messages SET wake_at = $2 WHERE id = $1`, w.ID, t.now); err != nil {
-				return nil, err
-			}
-		default:
+		if w.ID != 0 {
 			wakes = append(wakes, w)
 		}
 	}
 	return wakes, nil
 }
 
-// bearMessage adds one message, or wakes the one that is owed. Without an address it is born failed.
-func (t *tx) bearMessage(req paylink.RequestID, purpose string, ch paylink.Channel, n int, reachable bool) (w paylink.Wake, err error) {
+// bearMessage adds one message. Without an address it is born failed, and there is nothing to wake.
+func (t *tx) bearMessage(req paylink.RequestID, purpose string, ch paylink.Channel, n int, reachable bool) (paylink.Wake, error) {
 	state, cause, wake := paylink.MessageOwed, "", any(t.now+wakeGrace.Milliseconds())
 	if !reachable {
 		state, cause, wake = paylink.MessageFailed, string(paylink.CauseNoAddress), nil
 	}
-	err = t.row(`
+	w := paylink.Wake{Task: paylink.TaskSend, Channel: ch}
+	if err := t.row(`
 		INSERT INTO messages (request_id, purpose, channel, n, state, next_at, wake_at, cause, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $6, $6) ON CONFLICT (request_id, purpose, channel, n) DO NOTHING RETURNING id, epoch`,
-		int64(req), purpose, string(ch), n, string(state), t.now, wake, cause).Scan(&w.ID, &w.Epoch)
-	switch {
-	case errors.Is(err, sql.ErrNoRows): // it was born before its session died
-		err = t.row(`UPDATE messages SET epoch = epoch + 1, wake_at = $5 WHERE request_id = $1 AND purpose = $2 AND channel = $3 AND n >= $4
-			AND state = 'owed' RETURNING id, epoch`, int64(req), purpose, string(ch), n, wake).Scan(&w.ID, &w.Epoch)
-		if errors.Is(err, sql.ErrNoRows) {
-			return paylink.Wake{}, nil
-		}
-		if err != nil {
-			return w, err
-		}
-	case err != nil:
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $6, $6) RETURNING id, epoch`,
+		int64(req), purpose, string(ch), n, string(state), t.now, wake, cause).Scan(&w.ID, &w.Epoch); err != nil {
 		return w, err
-	default:
-		t.event(event{batch: req.Batch(), request: req, entity: entityMessage, id: w.ID, to: string(state), why: strings.TrimSpace(string(ch) + " " + cause)})
-		if !reachable {
-			return paylink.Wake{}, nil
-		}
 	}
-	w.Task, w.Channel = paylink.TaskSend, ch
+	t.event(event{batch: req.Batch(), request: req, entity: entityMessage, id: w.ID, to: string(state), why: strings.TrimSpace(string(ch) + " " + cause)})
+	if !reachable {
+		return paylink.Wake{}, nil
+	}
 	return w, nil
 }
 
@@ -104,22 +136,32 @@ func messageTargets(m *paylink.Message) []any {
 // batch stands still, the debt is no longer owed, the address is suppressed, or the link died. Whatever follows from
 // that (a fallback channel, a new session) is in the returned wakes.
 func (db *DB) ClaimMessage(ctx context.Context, id paylink.MessageID, epoch int64, opt paylink.ClaimOptions) (c paylink.MessageClaim, wakes []paylink.Wake, err error) {
-	var refused error
+	var refused *refusal
 	err = db.change(ctx, func(t *tx) error {
 		c, wakes, refused = paylink.MessageClaim{}, nil, nil
+		if err := t.lockOfMessage(id); err != nil {
+			return err
+		}
 		w, err := t.claimMessage(&c, id, epoch, opt)
-		wakes = w
-		if errors.Is(err, paylink.ErrConflict) { // what it decided instead must be kept
-			refused = err
-			return nil
+		if errors.As(err, &refused) {
+			wakes, err = w, nil
 		}
 		return err
 	})
-	if err == nil {
+	if err == nil && refused != nil {
 		err = refused
 	}
 	return c, wakes, err
 }
+
+// refusal is the ErrConflict of a claim that decided something else instead, which must be kept. Any other error undoes
+// what the claim did.
+type refusal struct{ words string }
+
+func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
+
+func (r *refusal) Error() string { return r.words + ": " + paylink.ErrConflict.Error() }
+func (r *refusal) Unwrap() error { return paylink.ErrConflict }
 
 func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch int64, opt paylink.ClaimOptions) ([]paylink.Wake, error) {
 	var rs requestScan
@@ -151,20 +193,16 @@ func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch i
 	switch {
 	case m.State != paylink.MessageOwed || epoch != m.Epoch || nextAt > t.now:
 		return nil, fmt.Errorf("message %s is not waiting to be sent: %w", id, paylink.ErrConflict)
+	case !c.Request.Payment.Owes(): // before the batch's state: what a canceled batch still owes must end, not wait
+		if err := t.dropOwed(req, dropCause(c.Request.Payment)); err != nil {
+			return nil, err
+		}
+		return nil, refuse("request %s is %s", req, c.Request.Payment)
 	case !acting(batch):
 		if _, err := t.exec(`UPDATE messages SET wake_at = NULL WHERE id = $1`, int64(id)); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("batch %s is %s: %w", req.Batch(), batch, paylink.ErrConflict)
-	case !c.Request.Payment.Owes():
-		cause := paylink.CausePaid
-		if c.Request.Payment == paylink.PaymentCanceled {
-			cause = paylink.CauseCanceled
-		}
-		if err := t.dropOwed(req, cause); err != nil {
-			return nil, err
-		}
-		return nil, fmt.Errorf("request %s is %s: %w", req, c.Request.Payment, paylink.ErrConflict)
+		return nil, refuse("batch %s is %s", req.Batch(), batch)
 	}
 	address := c.Contact.Address(m.Channel)
 	c.AddressHash = AddressHash(m.Channel, address)
@@ -173,10 +211,35 @@ func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch i
 	} else if reason != "" {
 		return t.suppressMessage(*m, c.Request, c.Contact, reason)
 	}
-	if opt.NeedsLink && (sessionID == 0 || sessionState == string(paylink.SessionIntent) || c.LinkDies.Before(toTime(t.now+linkMargin.Milliseconds()))) {
+	dying := dies != 0 && dies < t.now+linkMargin.Milliseconds() // 0: the provider did not say
+	if opt.NeedsLink && (sessionID == 0 || sessionState == string(paylink.SessionIntent) || dying) {
 		return t.renew(*m, paylink.SessionID(sessionID), sessionState)
 	}
 	return nil, t.openAttempt(c, attempts+1, opt)
+}
+
+// dropCause says why a message for a debt in this state is no longer wanted.
+func dropCause(s paylink.PaymentState) paylink.Cause {
+	if s == paylink.PaymentCanceled {
+		return paylink.CauseCanceled
+	}
+	return paylink.CausePaid
+}
+
+// giveBack moves a message that was claimed to owed again, or ends it if nobody wants it any more: with its batch
+// canceled there would be no later claim to find that out. set is as in moveMessage.
+func (t *tx) giveBack(m paylink.Message, from paylink.MessageState, why, set string, args ...any) error {
+	if err := t.moveMessage(m.ID, m.RequestID, from, paylink.MessageOwed, why, set, args...); err != nil {
+		return err
+	}
+	var payment paylink.PaymentState
+	if err := t.row(`SELECT payment FROM requests WHERE id = $1`, int64(m.RequestID)).Scan(&payment); err != nil {
+		return err
+	}
+	if payment.Owes() {
+		return t.settle(m.RequestID, "", why, false)
+	}
+	return t.dropOwed(m.RequestID, dropCause(payment))
 }
 
 // linkMargin is how long a link must still live when it is sent.
@@ -185,7 +248,7 @@ const linkMargin = 10 * time.Minute
 // renew parks a message whose link has died until the request has a new session. The old one is ended at the provider
 // first (law 4).
 func (t *tx) renew(m paylink.Message, session paylink.SessionID, state string) ([]paylink.Wake, error) {
-	conflict := fmt.Errorf("request %s needs a new session first: %w", m.RequestID, paylink.ErrConflict)
+	conflict := refuse("request %s needs a new session first", m.RequestID)
 	if _, err := t.exec(`UPDATE messages SET wake_at = NULL WHERE id = $1`, int64(m.ID)); err != nil {
 		return nil, err
 	}
@@ -268,7 +331,7 @@ func (t *tx) suppressMessage(m paylink.Message, r paylink.Request, c paylink.Con
 	if err := t.settle(m.RequestID, "", reason, false); err != nil {
 		return nil, err
 	}
-	return wakes, fmt.Errorf("message %s is suppressed (%s): %w", m.ID, reason, paylink.ErrConflict)
+	return wakes, refuse("message %s is suppressed (%s)", m.ID, reason)
 }
 
 // CommitMessage is the last look before the point of no return: one compare-and-swap that holds only if the claim is
@@ -279,14 +342,14 @@ func (db *DB) CommitMessage(ctx context.Context, c paylink.MessageClaim, opt pay
 		return fmt.Errorf("message %s would be sent again with other bytes: %w", c.Message.ID, paylink.ErrFrozen)
 	}
 	return db.change(ctx, func(t *tx) error {
-		clock := fmt.Sprint(t.now)
+		clock := `$4`
 		if db.clock == nil && db.dialect.clock != "" {
 			clock = db.dialect.clock
 		}
 		err := t.one(`
 			UPDATE messages SET state = 'committing', updated_at = $4
 			WHERE id = $1 AND state = 'claimed' AND epoch = $2
-				AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = $3 AND a.state = 'open' AND a.phase = 'prepared' AND a.lease_until > `+t.clockSQL(clock, `$4`)+` + $5)
+				AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = $3 AND a.state = 'open' AND a.phase = 'prepared' AND a.lease_until - $5 > `+clock+`)
 				AND EXISTS (SELECT 1 FROM requests r WHERE r.id = messages.request_id AND r.payment IN ('unpaid', 'partially_paid') AND r.canceled_at IS NULL)
 				AND EXISTS (SELECT 1 FROM batches b WHERE b.id = $6 AND b.state IN ('running', 'done'))
 				AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.channel = $7 AND s.address_hash = $8 AND s.lifted_at IS NULL)`,
@@ -311,29 +374,20 @@ func (db *DB) CommitMessage(ctx context.Context, c paylink.MessageClaim, opt pay
 	})
 }
 
-// clockSQL is the database's own clock where it differs from ours, else the time of this transaction.
-func (t *tx) clockSQL(clock, param string) string {
-	if t.db.clock == nil && t.db.dialect.clock != "" {
-		return clock
-	}
-	return param
-}
-
 // ReleaseMessage gives a claim back without having sent anything: the message is owed again from nextAt.
 func (db *DB) ReleaseMessage(ctx context.Context, c paylink.MessageClaim, nextAt time.Time) error {
-	return db.change(ctx, func(t *tx) error {
+	return db.changeRequest(ctx, c.Request.ID, func(t *tx) error {
 		if err := t.closeAttempt(c.Attempt, "released", "", nil); err != nil {
 			return err
 		}
 		at := nextAt.UnixMilli()
-		return t.moveMessage(c.Message.ID, c.Request.ID, paylink.MessageClaimed, paylink.MessageOwed, "released",
-			`next_at = $5, wake_at = $6, epoch = epoch + 1`, at, at)
+		return t.giveBack(c.Message, paylink.MessageClaimed, "released", `next_at = $5, wake_at = $6, epoch = epoch + 1`, at, at)
 	})
 }
 
 // HoldMessage parks a claimed message for a person: sending it would not be the same message again.
 func (db *DB) HoldMessage(ctx context.Context, c paylink.MessageClaim, why string) error {
-	return db.change(ctx, func(t *tx) error {
+	return db.changeRequest(ctx, c.Request.ID, func(t *tx) error {
 		if err := t.closeAttempt(c.Attempt, "released", "", nil); err != nil {
 			return err
 		}
@@ -362,7 +416,7 @@ func (t *tx) closeAttempt(id paylink.AttemptID, state, ref string, f *paylink.Fa
 
 // AcceptMessage records that the provider took the message.
 func (db *DB) AcceptMessage(ctx context.Context, c paylink.MessageClaim, ref string, segments int) error {
-	return db.change(ctx, func(t *tx) error { return t.accept(c.Message, c.Attempt, ref, segments, "") })
+	return db.changeRequest(ctx, c.Request.ID, func(t *tx) error { return t.accept(c.Message, c.Attempt, ref, segments, "") })
 }
 
 // accept is also how late truth about an unknown message is recorded.
@@ -374,7 +428,7 @@ func (t *tx) accept(m paylink.Message, attempt paylink.AttemptID, ref string, se
 		return err
 	}
 	var from paylink.MessageState
-	if err := t.row(`SELECT state FROM messages WHERE id = $1`+t.db.forUpdate(), int64(m.ID)).Scan(&from); err != nil {
+	if err := t.row(`SELECT state FROM messages WHERE id = $1`, int64(m.ID)).Scan(&from); err != nil {
 		return err
 	}
 	if from.Rank() < paylink.MessageAccepted.Rank() { // a receipt may have been faster than the answer
@@ -389,13 +443,13 @@ func (t *tx) accept(m paylink.Message, attempt paylink.AttemptID, ref string, se
 // FailMessage records a certain refusal. Temporary: owed again at retryAt. Permanent: the message fails and the route's
 // next channel, if any, is in the returned wakes. countTry spends one of the row's retries.
 func (db *DB) FailMessage(ctx context.Context, c paylink.MessageClaim, f *paylink.Failure, retryAt time.Time, countTry bool) (wakes []paylink.Wake, err error) {
-	err = db.change(ctx, func(t *tx) error {
+	err = db.changeRequest(ctx, c.Request.ID, func(t *tx) error {
 		wakes = nil
 		if err := t.closeAttempt(c.Attempt, "refused", "", f); err != nil {
 			return err
 		}
 		var from paylink.MessageState
-		if err := t.row(`SELECT state FROM messages WHERE id = $1`+t.db.forUpdate(), int64(c.Message.ID)).Scan(&from); err != nil {
+		if err := t.row(`SELECT state FROM messages WHERE id = $1`, int64(c.Message.ID)).Scan(&from); err != nil {
 			return err
 		}
 		why := strings.TrimSpace(string(f.Cause) + " " + f.Code)
@@ -405,7 +459,7 @@ func (db *DB) FailMessage(ctx context.Context, c paylink.MessageClaim, f *paylin
 				try = 1
 			}
 			at := retryAt.UnixMilli()
-			return t.moveMessage(c.Message.ID, c.Request.ID, from, paylink.MessageOwed, why, `next_at = $5, wake_at = $6, tries = tries + $7, cause = $8, code = $9`,
+			return t.giveBack(c.Message, from, why, `next_at = $5, wake_at = $6, tries = tries + $7, cause = $8, code = $9`,
 				at, at+wakeGrace.Milliseconds(), try, string(f.Cause), f.Code)
 		}
 		if f.Suppress {
@@ -480,7 +534,7 @@ func (t *tx) nextN(req paylink.RequestID, purpose string, ch paylink.Channel) (i
 
 // LoseMessage records that the answer to a send was lost. Look-ups follow by the sweeper, the first after checkIn.
 func (db *DB) LoseMessage(ctx context.Context, c paylink.MessageClaim, f *paylink.Failure, checkIn time.Duration) error {
-	return db.change(ctx, func(t *tx) error {
+	return db.changeRequest(ctx, c.Request.ID, func(t *tx) error {
 		return t.loseMessage(c.Message, c.Attempt, f, checkIn)
 	})
 }
@@ -490,8 +544,11 @@ func (t *tx) loseMessage(m paylink.Message, attempt paylink.AttemptID, f *paylin
 		return err
 	}
 	var from paylink.MessageState
-	if err := t.row(`SELECT state FROM messages WHERE id = $1`+t.db.forUpdate(), int64(m.ID)).Scan(&from); err != nil {
+	if err := t.row(`SELECT state FROM messages WHERE id = $1`, int64(m.ID)).Scan(&from); err != nil {
 		return err
+	}
+	if from.Open() && from != paylink.MessageCommitting {
+		return fmt.Errorf("message %s is %s and cannot have been sent: %w", m.ID, from, paylink.ErrConflict)
 	}
 	if from != paylink.MessageCommitting { // a receipt has told the truth meanwhile
 		return t.settle(m.RequestID, "", "", false)

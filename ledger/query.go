@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"dunlin/paylink"
@@ -193,16 +192,35 @@ func (db *DB) Rejections(ctx context.Context, id paylink.BatchID, all bool, fn f
 // Timeline returns every event of one request, those that covered a run of rows included, oldest first.
 func (db *DB) Timeline(ctx context.Context, id paylink.RequestID) ([]paylink.Event, error) {
 	var out []paylink.Event
+	state := map[string]string{} // an event over a run of rows covers only those that stood where it begins
 	err := each(ctx, db.read, `SELECT at, entity, entity_id, from_state, to_state, actor, why FROM events
 		WHERE batch_id = $1 AND (request_id = $2 OR (request_id = 0 AND entity IN ('rows', 'rows_payment') AND $3 BETWEEN first_row AND last_row))
 		ORDER BY id`, []any{int64(id.Batch()), int64(id), id.Row()}, func(r *sql.Rows) error {
 		var at int64
 		e := paylink.Event{Batch: id.Batch(), Request: id}
 		err := r.Scan(&at, &e.Entity, &e.EntityID, &e.From, &e.To, &e.Actor, &e.Why)
+		if err != nil {
+			return err
+		}
 		e.At = toTime(at)
-		e.Entity = strings.TrimPrefix(e.Entity, "rows_")
+		switch e.Entity {
+		case entityRows, entityRowsPayment:
+			column := entityRequest
+			if e.Entity == entityRowsPayment {
+				column = entityPayment
+			}
+			if e.Entity, e.EntityID = column, int64(id); state[column] != e.From {
+				return nil
+			}
+			if e.From == "" { // born
+				state[entityPayment] = string(paylink.PaymentUnpaid)
+			}
+		}
+		if e.Entity == entityRequest || e.Entity == entityPayment {
+			state[e.Entity] = e.To
+		}
 		out = append(out, e)
-		return err
+		return nil
 	})
 	return out, err
 }
@@ -211,7 +229,20 @@ func (db *DB) Timeline(ctx context.Context, id paylink.RequestID) ([]paylink.Eve
 // file that is only being checked.
 func (db *DB) OpenDebts(ctx context.Context, rows []ImportRow) (map[uint64]paylink.RequestID, error) {
 	t := &tx{ctx: ctx, db: db, q: db.read}
-	return t.openDebts(rows, ImportOptions{})
+	open, err := t.openDebts(rows)
+	if err != nil {
+		return nil, fmt.Errorf("look for open debts: %w", err)
+	}
+	found := map[uint64]paylink.RequestID{}
+	for _, r := range rows {
+		if r.Row == nil {
+			continue
+		}
+		if id, ok := open.find(r); ok {
+			found[r.DebtKey] = id
+		}
+	}
+	return found, nil
 }
 
 // FindHash returns the newest batch of the same content, if there is one.

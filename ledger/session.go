@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"dunlin/paylink"
@@ -20,6 +21,9 @@ const (
 // calls the provider. ErrConflict means that the task is stale or somebody else has it; nothing is to be done then.
 func (db *DB) ClaimSession(ctx context.Context, id paylink.RequestID, epoch int64, opt paylink.ClaimOptions) (c paylink.SessionClaim, err error) {
 	err = db.change(ctx, func(t *tx) error {
+		if err := t.lock(id); err != nil {
+			return err
+		}
 		var rs requestScan
 		var cs contactScan
 		var state paylink.BatchState
@@ -70,13 +74,25 @@ func (db *DB) ClaimSession(ctx context.Context, id paylink.RequestID, epoch int6
 
 // moveSession moves a session by compare-and-swap; set is further SQL assignments with arguments from $4 on.
 func (t *tx) moveSession(id paylink.SessionID, req paylink.RequestID, from, to paylink.SessionState, why, set string, args ...any) error {
+	return t.swapSession(id, req, from, to, why, set, ``, args...)
+}
+
+// moveIntent is the maker's move of the session that it claimed. Once the claim was declared lost, only settling moves it.
+func (t *tx) moveIntent(c paylink.SessionClaim, to paylink.SessionState, why, set string, args ...any) error {
+	if err := t.lock(c.Request.ID); err != nil {
+		return err
+	}
+	return t.swapSession(c.Session, c.Request.ID, paylink.SessionIntent, to, why, set, ` AND NOT lost`, args...)
+}
+
+func (t *tx) swapSession(id paylink.SessionID, req paylink.RequestID, from, to paylink.SessionState, why, set, only string, args ...any) error {
 	if err := paylink.SessionMachine.Check(from, to); err != nil {
 		return err
 	}
 	if set != "" {
 		set = ", " + set
 	}
-	if err := t.one(`UPDATE sessions SET state = $3`+set+` WHERE id = $1 AND state = $2`,
+	if err := t.one(`UPDATE sessions SET state = $3`+set+` WHERE id = $1 AND state = $2`+only,
 		append([]any{int64(id), string(from), string(to)}, args...)...); err != nil {
 		return fmt.Errorf("session %s: %w", id, err)
 	}
@@ -94,14 +110,14 @@ func (db *DB) RecordSession(ctx context.Context, c paylink.SessionClaim, s payli
 		if !s.ExpiresAt.IsZero() {
 			expires = s.ExpiresAt.UnixMilli()
 		}
-		if err := t.moveSession(c.Session, c.Request.ID, paylink.SessionIntent, paylink.SessionOpen, "",
-			`provider_id = $4, url = $5, expires_at = $6, raw_state = $7, lease_until = NULL, check_at = NULL, lost = FALSE`,
+		if err := t.moveIntent(c, paylink.SessionOpen, "",
+			`provider_id = $4, url = $5, expires_at = $6, raw_state = $7, lease_until = NULL, check_at = NULL`,
 			s.ProviderID, s.URL, expires, s.RawState); err != nil {
 			return err
 		}
 		id := c.Request.ID
 		var payment paylink.PaymentState
-		if err := t.row(`SELECT payment FROM requests WHERE id = $1`+t.db.forUpdate(), int64(id)).Scan(&payment); err != nil {
+		if err := t.row(`SELECT payment FROM requests WHERE id = $1`, int64(id)).Scan(&payment); err != nil {
 			return err
 		}
 		if !payment.Owes() { // called off or paid while the provider was busy
@@ -113,7 +129,7 @@ func (db *DB) RecordSession(ctx context.Context, c paylink.SessionClaim, s payli
 		if _, err := t.exec(`UPDATE requests SET step = 'messages', wake_at = NULL, tries = 0, cause = '', code = '' WHERE id = $1`, int64(id)); err != nil {
 			return err
 		}
-		wakes, err = t.bearMessages(c.Request, c.Contact, c.Park)
+		wakes, err = t.oweMessages(c.Request, c.Contact, c.Park)
 		if err != nil {
 			return err
 		}
@@ -133,7 +149,7 @@ func (t *tx) setStep(id paylink.RequestID, step string) error {
 // one ends the row. countTry spends one of the row's retries.
 func (db *DB) FailSession(ctx context.Context, c paylink.SessionClaim, f *paylink.Failure, retryAt time.Time, countTry bool) error {
 	return db.change(ctx, func(t *tx) error {
-		if err := t.moveSession(c.Session, c.Request.ID, paylink.SessionIntent, paylink.SessionFailed, string(f.Cause)+" "+f.Code,
+		if err := t.moveIntent(c, paylink.SessionFailed, strings.TrimSpace(string(f.Cause)+" "+f.Code),
 			`lease_until = NULL, check_at = NULL, ended_at = $4`, t.now); err != nil {
 			return err
 		}
@@ -141,6 +157,10 @@ func (db *DB) FailSession(ctx context.Context, c paylink.SessionClaim, f *paylin
 		if f.Kind == paylink.Permanent {
 			if _, err := t.exec(`UPDATE requests SET step = 'refused', wake_at = NULL, cause = $2, code = $3 WHERE id = $1 AND step = 'session'`,
 				id, string(f.Cause), f.Code); err != nil {
+				return err
+			}
+			// What was born before the last session died has no link to carry any more.
+			if err := t.endOwed(c.Request.ID, paylink.MessageFailed, f.Cause); err != nil {
 				return err
 			}
 			return t.settle(c.Request.ID, "", "", false)
@@ -159,6 +179,9 @@ func (db *DB) FailSession(ctx context.Context, c paylink.SessionClaim, f *paylin
 // LoseSession records that the answer to a create was lost. The returned wake settles the order number.
 func (db *DB) LoseSession(ctx context.Context, c paylink.SessionClaim) (w paylink.Wake, err error) {
 	err = db.change(ctx, func(t *tx) error {
+		if err := t.lock(c.Request.ID); err != nil {
+			return err
+		}
 		w, err = t.loseSession(c.Session, c.Request.ID, "answer lost")
 		return err
 	})
@@ -236,9 +259,17 @@ func (db *DB) Settled(ctx context.Context, c paylink.SettleClaim, ended, absent 
 	err = db.change(ctx, func(t *tx) error {
 		wakes = nil
 		s, req := c.Session, c.Session.RequestID
+		if err := t.lock(req); err != nil {
+			return err
+		}
 		switch {
 		case !ended && !absent:
-			return t.one(`UPDATE sessions SET check_at = $2 WHERE id = $1 AND check_at IS NOT NULL`, int64(s.ID), retryAt.UnixMilli())
+			unspent := 0
+			if c.Mode == paylink.SettleGhost { // its looks are few, and nobody answered this one
+				unspent = 1
+			}
+			return t.one(`UPDATE sessions SET check_at = $2, checks = checks - $3 WHERE id = $1 AND check_at IS NOT NULL`,
+				int64(s.ID), retryAt.UnixMilli(), unspent)
 		case c.Mode == paylink.SettleLost:
 			var next any
 			if absent {
@@ -288,6 +319,10 @@ func (t *tx) endSession(c paylink.SettleClaim, wakes *[]paylink.Wake) error {
 	if c.Ending == "canceled" {
 		to = paylink.SessionCanceled
 	}
+	// The claimer may have adopted another state meanwhile: paid, or dead by itself.
+	if err := t.row(`SELECT state FROM sessions WHERE id = $1`, int64(s.ID)).Scan(&s.State); err != nil {
+		return err
+	}
 	if s.State.Live() {
 		if err := t.moveSession(s.ID, req, s.State, to, c.Ending, `check_at = NULL, ending = '', ended_at = $4`, t.now); err != nil {
 			return err
@@ -327,21 +362,37 @@ func (t *tx) oweSession(id paylink.RequestID, fromStep string) (w paylink.Wake, 
 }
 
 // AdoptState records what the provider showed of a session, moving it only where the machine allows. Money on it is
-// recorded and, where it does not belong, flagged.
+// recorded and, where it does not belong, flagged. A session whose create is under way or lost is moved by money only:
+// its maker or its settling says what became of it otherwise, and what the request owes next.
 func (db *DB) AdoptState(ctx context.Context, id paylink.SessionID, seen paylink.CheckoutSession) error {
 	return db.change(ctx, func(t *tx) error {
-		s, err := scanSession(t.row(`SELECT `+sessionColumns+` FROM sessions WHERE id = $1`+t.db.forUpdate(), int64(id)))
+		if err := t.lockOfSession(id); err != nil {
+			return err
+		}
+		s, err := scanSession(t.row(`SELECT `+sessionColumns+` FROM sessions WHERE id = $1`, int64(id)))
 		if err != nil {
 			return notFound(err, id)
 		}
 		if seen.State == s.State || !paylink.SessionMachine.Can(s.State, seen.State) {
 			return nil
 		}
-		if err := t.moveSession(id, s.RequestID, s.State, seen.State, "retrieved: "+seen.RawState, `raw_state = $4`, seen.RawState); err != nil {
+		set := `raw_state = $4`
+		switch {
+		case seen.State.Settled(): // nothing is left to end
+			set += `, check_at = NULL, ending = '', lost = FALSE, lease_until = NULL`
+		case s.State == paylink.SessionIntent:
+			return nil
+		}
+		if err := t.moveSession(id, s.RequestID, s.State, seen.State, strings.TrimSpace("retrieved: "+seen.RawState), set, seen.RawState); err != nil {
 			return err
 		}
 		if !seen.State.Settled() {
 			return nil
+		}
+		if s.lost {
+			if _, err := t.exec(`UPDATE requests SET step = 'none' WHERE id = $1 AND step = 'lost'`, int64(s.RequestID)); err != nil {
+				return err
+			}
 		}
 		return t.recordMoney(s, seen)
 	})
@@ -377,7 +428,7 @@ func (t *tx) recordMoney(s sessionRow, seen paylink.CheckoutSession) error {
 	}
 	var payment paylink.PaymentState
 	var amount, paid int64
-	if err := t.row(`SELECT payment, amount, paid FROM requests WHERE id = $1`+t.db.forUpdate(), int64(s.RequestID)).Scan(&payment, &amount, &paid); err != nil {
+	if err := t.row(`SELECT payment, amount, paid FROM requests WHERE id = $1`, int64(s.RequestID)).Scan(&payment, &amount, &paid); err != nil {
 		return err
 	}
 	if kind == "settled" {
@@ -399,6 +450,17 @@ func (t *tx) recordMoney(s sessionRow, seen paylink.CheckoutSession) error {
 
 // dropOwed cancels messages that are no longer wanted, and settles the request.
 func (t *tx) dropOwed(id paylink.RequestID, cause paylink.Cause) error {
+	if err := t.endOwed(id, paylink.MessageCanceled, cause); err != nil {
+		return err
+	}
+	if _, err := t.exec(`UPDATE requests SET step = 'none', wake_at = NULL WHERE id = $1 AND step = 'session'`, int64(id)); err != nil {
+		return err
+	}
+	return t.settle(id, "", string(cause), false)
+}
+
+// endOwed moves every message that is owed and not claimed.
+func (t *tx) endOwed(id paylink.RequestID, to paylink.MessageState, cause paylink.Cause) error {
 	var ids []int64
 	err := t.each(`SELECT id FROM messages WHERE request_id = $1 AND state = 'owed'`, []any{int64(id)}, func(r *sql.Rows) error {
 		var m int64
@@ -410,15 +472,12 @@ func (t *tx) dropOwed(id paylink.RequestID, cause paylink.Cause) error {
 		return err
 	}
 	for _, m := range ids {
-		if err := t.moveMessage(paylink.MessageID(m), id, paylink.MessageOwed, paylink.MessageCanceled, string(cause),
+		if err := t.moveMessage(paylink.MessageID(m), id, paylink.MessageOwed, to, string(cause),
 			`wake_at = NULL, cause = $5`, string(cause)); err != nil {
 			return err
 		}
 	}
-	if _, err := t.exec(`UPDATE requests SET step = 'none', wake_at = NULL WHERE id = $1 AND step = 'session'`, int64(id)); err != nil {
-		return err
-	}
-	return t.settle(id, "", string(cause), false)
+	return nil
 }
 
 func (t *tx) flag(id paylink.RequestID, kind, detail string) error {

@@ -59,15 +59,23 @@ func (db *DB) sweepMessages(ctx context.Context, ch paylink.Channel, opt paylink
 	if err != nil || len(batches) == 0 {
 		return nil, err
 	}
-	room := opt.Room[ch]
-	for i, b := range batches {
-		share := (room + len(batches) - i - 1) / (len(batches) - i)
-		w, err := db.sweepBatch(ctx, ch, b, max(0, share), opt)
-		wakes = append(wakes, w...)
-		if err != nil {
-			return wakes, err
+	for room := opt.Room[ch]; len(batches) > 0; {
+		var hungry []paylink.BatchID // what the others leave goes to those who could use more
+		for i, b := range batches {
+			share := max(0, (room+len(batches)-i-1)/(len(batches)-i))
+			w, err := db.sweepBatch(ctx, ch, b, share, opt)
+			wakes = append(wakes, w...)
+			if err != nil {
+				return wakes, err
+			}
+			if room -= len(w); share > 0 && len(w) >= share {
+				hungry = append(hungry, b)
+			}
 		}
-		room -= len(w)
+		if room <= 0 {
+			break
+		}
+		batches = hungry
 	}
 	return wakes, nil
 }
@@ -126,12 +134,15 @@ func (db *DB) sweepBatch(ctx context.Context, ch paylink.Channel, b paylink.Batc
 
 func (t *tx) sweepMessage(d dueMessage, opt paylink.SweepOptions) (paylink.Wake, error) {
 	m := d.m
+	if mine, err := t.stillDue(d); err != nil || !mine {
+		return paylink.Wake{}, err
+	}
 	switch m.State {
 	case paylink.MessageClaimed:
 		if err := t.closeAttempt(d.attempt, "released", "", nil); err != nil {
 			return paylink.Wake{}, err
 		}
-		if err := t.moveMessage(m.ID, m.RequestID, paylink.MessageClaimed, paylink.MessageOwed, "lease ran out; surely not sent", ""); err != nil {
+		if err := t.giveBack(m, paylink.MessageClaimed, "lease ran out; surely not sent", ""); err != nil {
 			return paylink.Wake{}, err
 		}
 	case paylink.MessageCommitting:
@@ -142,8 +153,27 @@ func (t *tx) sweepMessage(d dueMessage, opt paylink.SweepOptions) (paylink.Wake,
 	if m.State == paylink.MessageUnknown {
 		w.Task = paylink.TaskInquire
 	}
-	_, err := t.exec(`UPDATE messages SET epoch = $2, wake_at = $3 WHERE id = $1 AND epoch = $4`, int64(m.ID), w.Epoch, t.now+wakeGrace.Milliseconds(), m.Epoch)
-	return w, err
+	n, err := t.exec(`UPDATE messages SET epoch = $2, wake_at = $3 WHERE id = $1 AND epoch = $4 AND state IN ('owed', 'unknown')`,
+		int64(m.ID), w.Epoch, t.now+wakeGrace.Milliseconds(), m.Epoch)
+	if err != nil || n == 0 {
+		return paylink.Wake{}, err
+	}
+	return w, nil
+}
+
+// stillDue locks the message's request and looks whether the message is as it was found. Where several write at once, a
+// worker may have been faster, or may hold it now: then it is not left behind.
+func (t *tx) stillDue(d dueMessage) (bool, error) {
+	if t.db.dialect.forUpdate == "" {
+		return true, nil
+	}
+	if mine, err := t.tryLock(d.m.RequestID); err != nil || !mine {
+		return false, err
+	}
+	var same bool
+	err := t.row(`SELECT state = $2 AND epoch = $3 AND wake_at <= $4 FROM messages WHERE id = $1`,
+		int64(d.m.ID), string(d.m.State), d.m.Epoch, t.now).Scan(&same)
+	return same, err
 }
 
 func (db *DB) sweepRequests(ctx context.Context, limit int) (wakes []paylink.Wake, err error) {
@@ -151,8 +181,8 @@ func (db *DB) sweepRequests(ctx context.Context, limit int) (wakes []paylink.Wak
 		return nil, nil
 	}
 	var due []paylink.RequestID
-	if err := db.dueIDs(ctx, `SELECT id FROM requests WHERE wake_at <= $1 AND wake_at IS NOT NULL ORDER BY wake_at LIMIT $2`, limit,
-		func(id int64) { due = append(due, paylink.RequestID(id)) }); err != nil || len(due) == 0 {
+	if err := db.dueIDs(ctx, `SELECT id, id FROM requests WHERE wake_at <= $1 AND wake_at IS NOT NULL ORDER BY wake_at LIMIT $2`, limit,
+		func(_ int64, id paylink.RequestID) { due = append(due, id) }); err != nil || len(due) == 0 {
 		return nil, err
 	}
 	err = db.change(ctx, func(t *tx) error {
@@ -173,6 +203,11 @@ func (db *DB) sweepRequests(ctx context.Context, limit int) (wakes []paylink.Wak
 				}
 				continue
 			}
+			if mine, err := t.tryLock(id); err != nil {
+				return err
+			} else if !mine {
+				continue
+			}
 			w := paylink.Wake{Task: paylink.TaskCreate, ID: int64(id)}
 			err := t.row(`UPDATE requests SET epoch = epoch + 1, wake_at = $2 WHERE id = $1 AND step = 'session' AND wake_at <= $3 RETURNING epoch`,
 				int64(id), t.now+wakeGrace.Milliseconds(), t.now).Scan(&w.Epoch)
@@ -189,11 +224,12 @@ func (db *DB) sweepRequests(ctx context.Context, limit int) (wakes []paylink.Wak
 	return wakes, err
 }
 
-func (db *DB) dueIDs(ctx context.Context, query string, limit int, add func(int64)) error {
+func (db *DB) dueIDs(ctx context.Context, query string, limit int, add func(int64, paylink.RequestID)) error {
 	return each(ctx, db.read, query, []any{db.Now().UnixMilli(), limit}, func(r *sql.Rows) error {
 		var id int64
-		err := r.Scan(&id)
-		add(id)
+		var req paylink.RequestID
+		err := r.Scan(&id, &req)
+		add(id, req)
 		return err
 	})
 }
@@ -203,14 +239,20 @@ func (db *DB) sweepSessions(ctx context.Context, limit int) (wakes []paylink.Wak
 		return nil, nil
 	}
 	var due []paylink.SessionID
-	if err := db.dueIDs(ctx, `SELECT id FROM sessions WHERE check_at <= $1 AND check_at IS NOT NULL ORDER BY check_at LIMIT $2`, limit,
-		func(id int64) { due = append(due, paylink.SessionID(id)) }); err != nil || len(due) == 0 {
+	var of []paylink.RequestID
+	if err := db.dueIDs(ctx, `SELECT id, request_id FROM sessions WHERE check_at <= $1 AND check_at IS NOT NULL ORDER BY check_at LIMIT $2`, limit,
+		func(id int64, req paylink.RequestID) { due, of = append(due, paylink.SessionID(id)), append(of, req) }); err != nil || len(due) == 0 {
 		return nil, err
 	}
 	err = db.change(ctx, func(t *tx) error {
 		wakes = nil
-		for _, id := range due {
-			s, err := scanSession(t.row(`SELECT `+sessionColumns+` FROM sessions WHERE id = $1`+t.db.forUpdate(), int64(id)))
+		for i, id := range due {
+			if mine, err := t.tryLock(of[i]); err != nil {
+				return err
+			} else if !mine {
+				continue
+			}
+			s, err := scanSession(t.row(`SELECT `+sessionColumns+` FROM sessions WHERE id = $1`, int64(id)))
 			if err != nil {
 				return err
 			}

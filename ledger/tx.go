@@ -27,6 +27,10 @@ type tx struct {
 	q     querier
 	now   int64 // milliseconds
 	notes ledgerNotes
+	// wrote: something was changed, or tried to be; an error from here on must undo it.
+	wrote bool
+	// shared are the till's deltas of the changes before this one in a shared commit.
+	shared map[tallyKey]int64
 }
 
 // ledgerNotes are the rows that go with a change of state.
@@ -67,6 +71,7 @@ const (
 )
 
 func (t *tx) exec(query string, args ...any) (int64, error) {
+	t.wrote = true
 	res, err := t.q.ExecContext(t.ctx, query, args...)
 	if err != nil {
 		return 0, err
@@ -84,6 +89,7 @@ func (t *tx) one(query string, args ...any) error {
 }
 
 func (t *tx) row(query string, args ...any) *sql.Row {
+	t.wrote = t.wrote || !strings.HasPrefix(strings.TrimSpace(query), "SELECT")
 	return t.q.QueryRowContext(t.ctx, query, args...)
 }
 
@@ -185,7 +191,7 @@ func (t *tx) flush() error {
 }
 
 // eventChunk events go in one statement: few enough parameters for both databases, many enough to spare round trips.
-const eventChunk = 32
+const eventChunk = 8
 
 var insertEvents = func() [eventChunk + 1]string {
 	var texts [eventChunk + 1]string

@@ -48,7 +48,7 @@ func (db *DB) Verify(ctx context.Context, id paylink.BatchID) (Report, error) {
 		return r, fmt.Errorf("batch %s: %w", id, err)
 	}
 	v := &verifier{ctx: ctx, q: stx, batch: b, report: &r}
-	for _, check := range []func() error{v.fold, v.rows, v.counters, v.entities, v.invariants} {
+	for _, check := range []func() error{v.fold, v.rows, v.counters, v.chains, v.entities, v.invariants} {
 		if err := check(); err != nil {
 			return r, fmt.Errorf("verify %s: %w", id, err)
 		}
@@ -253,6 +253,39 @@ func (v *verifier) counters() error {
 		}
 	}
 	return nil
+}
+
+// chains follows the events of every session and message: each begins where the one before ended. Request by request, so
+// that it needs no memory for a large batch.
+func (v *verifier) chains() error {
+	type thing struct {
+		entity string
+		id     int64
+	}
+	at := paylink.RequestID(0)
+	stands := map[thing]string{}
+	return each(v.ctx, v.q, `SELECT id, request_id, entity, entity_id, from_state, to_state FROM events
+		WHERE batch_id = $1 AND request_id > 0 ORDER BY request_id, id`, []any{int64(v.batch.ID)}, func(r *sql.Rows) error {
+		var eventID int64
+		var req paylink.RequestID
+		var x thing
+		var from, to string
+		if err := r.Scan(&eventID, &req, &x.entity, &x.id, &from, &to); err != nil {
+			return err
+		}
+		if x.entity != entitySession && x.entity != entityMessage {
+			return nil
+		}
+		if req != at {
+			at = req
+			clear(stands)
+		}
+		if stands[x] != from {
+			v.report.add("event_chain", req.String(), "event %d moves %s %d from %q, the events before left it at %q", eventID, x.entity, x.id, from, stands[x])
+		}
+		stands[x] = to
+		return nil
+	})
 }
 
 // entities compares every session and message with its last event.

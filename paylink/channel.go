@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Channel is a way to reach a payer.
@@ -26,12 +27,16 @@ type Route []Channel
 // back to SMS. A channel occurs at most once.
 type Routes []Route
 
-// ParseRoutes reads the channels column. "+", "," and blanks separate routes, ">" means "else".
+// ParseRoutes reads the channels column. "+", ",", ";", "|" and blanks separate routes, ">" means "else", with or without
+// blanks around it.
 func ParseRoutes(s string) (Routes, error) {
 	var routes Routes
 	var seen []Channel
-	norm := strings.ReplaceAll(strings.ToLower(s), " ", "")
-	for part := range strings.FieldsFuncSeq(norm, func(r rune) bool { return r == '+' || r == ',' || r == ';' || r == '|' }) {
+	steps := strings.Split(strings.ToLower(s), ">")
+	for i, step := range steps {
+		steps[i] = strings.TrimSpace(step)
+	}
+	for part := range strings.FieldsFuncSeq(strings.Join(steps, ">"), separatesRoutes) {
 		var route Route
 		for name := range strings.SplitSeq(part, ">") {
 			c := Channel(name)
@@ -51,6 +56,8 @@ func ParseRoutes(s string) (Routes, error) {
 	}
 	return routes, nil
 }
+
+func separatesRoutes(r rune) bool { return strings.ContainsRune("+,;|", r) || unicode.IsSpace(r) }
 
 func (rs Routes) String() string {
 	var b strings.Builder

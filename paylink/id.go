@@ -84,7 +84,7 @@ func (id *MessageID) UnmarshalText(b []byte) (err error) {
 func ParseBatchID(s string) (BatchID, error) {
 	n, err := parseNumber("batch", "b", s)
 	if err == nil && n >= 1<<31 {
-		err = fmt.Errorf("batch id %q is out of range: %w", s, ErrInvalid)
+		return 0, fmt.Errorf("batch id %q is out of range: %w", s, ErrInvalid)
 	}
 	return BatchID(n), err
 }
@@ -113,9 +113,9 @@ func ParseRequestID(s string) (RequestID, error) {
 }
 
 func parseNumber(what, prefix, s string) (int64, error) {
-	n, err := strconv.ParseInt(strings.TrimPrefix(strings.ToLower(s), prefix), 10, 64)
-	if err != nil || n <= 0 {
+	n, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(s), prefix), 10, 63) // unsigned: no "b+12"
+	if err != nil || n == 0 {
 		return 0, fmt.Errorf("%s id %q is not of the form %s12: %w", what, s, prefix, ErrInvalid)
 	}
-	return n, nil
+	return int64(n), nil
 }

@@ -40,7 +40,10 @@ func (e *AmountError) Unwrap() error { return ErrInvalid }
 const maxIntegerDigits = 12
 
 // KnownCurrency reports whether code is an ISO 4217 code (upper case) that we know the minor unit of.
-func KnownCurrency(code string) bool { return currency.IsValid(code) }
+func KnownCurrency(code string) bool {
+	_, ok := Digits(code) // the library's own IsValid takes "" for valid
+	return ok
+}
 
 // Digits is how many decimals the currency has by ISO 4217; ok is false for an unknown code.
 func Digits(code string) (n int, ok bool) {
@@ -48,15 +51,20 @@ func Digits(code string) (n int, ok bool) {
 	return int(d), ok
 }
 
-// ParseMoney reads a decimal amount such as "12.500". Arabic-Indic and Persian digits and separators are read as their
-// Latin counterparts. It refuses whatever it would have to guess at or round: excess decimals, grouping without a
-// declared format, exponents, signs, zero. The error is an [*AmountError].
+// ParseMoney reads a decimal amount such as "12.500". Arabic-Indic and Persian digits are read as Latin ones; the Arabic
+// separators divide and group whatever format is declared, which is about the Latin point and comma. It refuses whatever
+// it would have to guess at or round: excess decimals, grouping without a declared format, exponents, signs, zero. The
+// error is an [*AmountError].
 func ParseMoney(s, code string, format NumberFormat) (Money, error) {
 	digits, ok := Digits(code)
 	if !ok {
 		return Money{}, &AmountError{fmt.Sprintf("currency %q is not known", code), "use an ISO 4217 code such as KWD, SAR or USD"}
 	}
-	text := strings.TrimSpace(LatinDigits(s))
+	text := s
+	if format == NumberComma {
+		text = arabicInComma.Replace(text)
+	}
+	text = strings.TrimSpace(LatinDigits(text))
 	if text == "" {
 		return Money{}, &AmountError{"amount is empty", "write the amount, for example 12.500"}
 	}
@@ -92,6 +100,9 @@ func ParseMoney(s, code string, format NumberFormat) (Money, error) {
 	return Money{Minor: minor, Currency: code}, nil
 }
 
+// arabicInComma keeps "١٢٫٥٠٠" twelve and a half where the Latin point, which [LatinDigits] would make of ٫, groups.
+var arabicInComma = strings.NewReplacer("٫", ",", "٬", ".")
+
 func ungroup(s string, format NumberFormat) (string, error) {
 	switch format {
 	case NumberPoint, NumberComma:
@@ -102,8 +113,9 @@ func ungroup(s string, format NumberFormat) (string, error) {
 		whole, frac, found := strings.Cut(s, point)
 		if parts := strings.Split(whole, group); len(parts) > 1 {
 			for i, p := range parts {
-				if (i > 0 && len(p) != 3) || len(p) == 0 || len(p) > 3 {
-					return "", &AmountError{fmt.Sprintf("amount %q does not fit the declared format %s", clip(s), format), "groups must have three digits"}
+				// "0,500" is no grouped number: nobody groups below a thousand. It is 0.500 of the other habit.
+				if (i > 0 && len(p) != 3) || len(p) == 0 || len(p) > 3 || (i == 0 && p[0] == '0') {
+					return "", &AmountError{fmt.Sprintf("amount %q does not fit the declared format %s", clip(s), format), "groups must have three digits and the first no zero in front"}
 				}
 			}
 			whole = strings.Join(parts, "")
@@ -174,7 +186,8 @@ func (m Money) Add(o Money) (Money, error) {
 }
 
 // LatinDigits turns Arabic-Indic (U+0660) and Persian (U+06F0) digits and their separators into ASCII, and drops
-// invisible direction marks. Other text is left as it is.
+// invisible direction marks, but not the two overrides (U+202D, U+202E), under which "521" is shown as "125". Other text
+// is left as it is.
 func LatinDigits(s string) string {
 	if isASCII(s) {
 		return s
@@ -189,7 +202,9 @@ func LatinDigits(s string) string {
 			return '.'
 		case r == '٬':
 			return ','
-		case r == '\u200e' || r == '\u200f' || r == '\u061c' || r == '\u202a' || r == '\u202c' || r == '\ufeff':
+		case r == '\u200e', r == '\u200f', r == '\u061c', r == '\ufeff', // marks
+			r >= '\u202a' && r <= '\u202c', // embeddings and their end
+			r >= '\u2066' && r <= '\u2069': // isolates and their end
 			return -1
 		}
 		return r

@@ -106,6 +106,8 @@ var DispatchMachine = &Machine[DispatchState]{
 		DispatchFailed:   {DispatchSent, DispatchUnknown}, // late truth: a lost or failed message was accepted after all
 		DispatchCanceled: {DispatchSent, DispatchUnknown, DispatchFailed},
 		DispatchSkipped:  {DispatchSent, DispatchUnknown},
+		// Late truth about a message that was suppressed or dropped after its answer was lost.
+		DispatchSuppressed: {DispatchSent},
 	},
 	ByCommand: map[DispatchState][]DispatchState{
 		DispatchPending:    {DispatchCanceled},
@@ -121,16 +123,16 @@ type PaymentState string
 
 // The payment states. "processing" is derived, never stored.
 const (
-	PaymentUnpaid            PaymentState = "unpaid"
-	PaymentAuthorized        PaymentState = "authorized" // money is held, not captured; also cash on delivery
-	PaymentPartiallyPaid     PaymentState = "partially_paid"
-	PaymentPaid              PaymentState = "paid"
-	PaymentPartiallyRefunded PaymentState = "partially_refunded"
-	PaymentRefunded          PaymentState = "refunded"
-	PaymentExpired           PaymentState = "expired"      // by the merchant's own rule for the debt, never by a dead session
-	PaymentCanceled          PaymentState = "canceled"     // the merchant no longer asks for it
-	PaymentWrittenOff        PaymentState = "written_off"  // the merchant gave it up
-	PaymentPaidOutside       PaymentState = "paid_outside" // cash or transfer, marked by a person
+	PaymentUnpaid            PaymentState = "unpaid"             // asked for, no money yet
+	PaymentAuthorized        PaymentState = "authorized"         // money is held, not captured; also cash on delivery
+	PaymentPartiallyPaid     PaymentState = "partially_paid"     // less than the debt arrived; the rest is still asked for
+	PaymentPaid              PaymentState = "paid"               // the debt is settled
+	PaymentPartiallyRefunded PaymentState = "partially_refunded" // some of the money went back
+	PaymentRefunded          PaymentState = "refunded"           // all of the money went back
+	PaymentExpired           PaymentState = "expired"            // by the merchant's own rule for the debt, never by a dead session
+	PaymentCanceled          PaymentState = "canceled"           // the merchant no longer asks for it
+	PaymentWrittenOff        PaymentState = "written_off"        // the merchant gave it up
+	PaymentPaidOutside       PaymentState = "paid_outside"       // cash or transfer, marked by a person
 )
 
 // PaymentMachine is the payment column. Events only move up; late money reaches even a canceled or expired debt.
@@ -168,19 +170,19 @@ type SessionState string
 
 // The session states.
 const (
-	SessionIntent     SessionState = "intent" // the order number is stored, the create may be under way
-	SessionOpen       SessionState = "open"   // made, not opened (Ottu: created)
-	SessionPending    SessionState = "pending"
-	SessionAttempted  SessionState = "attempted"
-	SessionAuthorized SessionState = "authorized"
-	SessionPaid       SessionState = "paid"
-	SessionCOD        SessionState = "cod"
-	SessionFailed     SessionState = "failed"
-	SessionExpired    SessionState = "expired"
-	SessionCanceled   SessionState = "canceled"
-	SessionInvalid    SessionState = "invalid" // Ottu: invalided, invalid
-	SessionVoided     SessionState = "voided"
-	SessionRefunded   SessionState = "refunded"
+	SessionIntent     SessionState = "intent"     // the order number is stored, the create may be under way
+	SessionOpen       SessionState = "open"       // made, not opened (Ottu: created)
+	SessionPending    SessionState = "pending"    // the payer opened it
+	SessionAttempted  SessionState = "attempted"  // a payment was tried and did not succeed; another try may
+	SessionAuthorized SessionState = "authorized" // the money is held, not captured
+	SessionPaid       SessionState = "paid"       // the money was captured
+	SessionCOD        SessionState = "cod"        // the payer chose to pay cash on delivery
+	SessionFailed     SessionState = "failed"     // it was not made for certain, or the provider closed it as failed
+	SessionExpired    SessionState = "expired"    // its time ran out, or it was ended before anybody saw it
+	SessionCanceled   SessionState = "canceled"   // called off, by us or at the provider
+	SessionInvalid    SessionState = "invalid"    // a change at the provider made it unpayable (Ottu: invalided, invalid)
+	SessionVoided     SessionState = "voided"     // the hold was let go
+	SessionRefunded   SessionState = "refunded"   // the money went back
 	SessionGhost      SessionState = "ghost"      // its create was lost; it may exist, nobody was given its link
 	SessionSuperseded SessionState = "superseded" // ended at the provider so that another could take its place
 )
@@ -228,14 +230,14 @@ type MessageState string
 
 // The message states, by rank.
 const (
-	MessageOwed        MessageState = "owed"       // to be sent when its time comes
-	MessageClaimed     MessageState = "claimed"    // a worker prepares it; surely not sent
-	MessageCommitting  MessageState = "committing" // at the point of no return
-	MessageAccepted    MessageState = "accepted"   // the provider took it
-	MessageSent        MessageState = "sent"       // the provider says it left
-	MessageDelivered   MessageState = "delivered"
-	MessageRead        MessageState = "read"
-	MessageFailed      MessageState = "failed"      // refused for good, or the retries ran out
+	MessageOwed        MessageState = "owed"        // to be sent when its time comes
+	MessageClaimed     MessageState = "claimed"     // a worker prepares it; surely not sent
+	MessageCommitting  MessageState = "committing"  // at the point of no return
+	MessageAccepted    MessageState = "accepted"    // the provider took it
+	MessageSent        MessageState = "sent"        // the provider says it left
+	MessageDelivered   MessageState = "delivered"   // the provider says it arrived
+	MessageRead        MessageState = "read"        // the provider says it was opened
+	MessageFailed      MessageState = "failed"      // refused for good, or the retries ran out; born so without an address
 	MessageUndelivered MessageState = "undelivered" // accepted first, then reported as not delivered
 	MessageSuppressed  MessageState = "suppressed"  // the address must not be written to
 	MessageUnknown     MessageState = "unknown"     // the answer was lost
@@ -243,7 +245,8 @@ const (
 	MessageCanceled    MessageState = "canceled"    // no longer wanted
 )
 
-// MessageMachine is the life of a message.
+// MessageMachine is the life of a message. Late truth about an attempt whose answer was lost reaches it wherever it has
+// come to meanwhile: suppressed, canceled or failed.
 var MessageMachine = &Machine[MessageState]{
 	Name: "message",
 	States: []MessageState{MessageOwed, MessageClaimed, MessageCommitting, MessageAccepted, MessageSent, MessageDelivered,
@@ -259,10 +262,11 @@ var MessageMachine = &Machine[MessageState]{
 		MessageDelivered:   {MessageRead},
 		MessageUnknown:     {MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered, MessageOwed, MessageHeld, MessageCanceled},
 		MessageHeld:        {MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered},
+		MessageSuppressed:  {MessageAccepted, MessageSent, MessageDelivered, MessageRead},
 		MessageCanceled:    {MessageAccepted, MessageSent, MessageDelivered, MessageRead},
 	},
 	ByCommand: map[MessageState][]MessageState{
-		MessageHeld:   {MessageOwed, MessageCanceled, MessageFailed},
+		MessageHeld:   {MessageOwed, MessageCanceled},
 		MessageFailed: {MessageOwed},
 	},
 }

@@ -43,7 +43,8 @@ func Token(id RequestID, secret []byte) string {
 
 const base58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
-// ParseToken takes a token apart. The caller must compare the secret with the stored one, by [SecretEqual].
+// ParseToken takes a token apart. It takes only what [Token] writes, so that one link has one spelling for whoever counts
+// or limits its use. The caller must compare the secret with the stored one, by [SecretEqual].
 func ParseToken(s string) (RequestID, []byte, error) {
 	bad := fmt.Errorf("payment link token: %w", ErrInvalid)
 	if len(s) == 0 || len(s) > 40 {
@@ -70,7 +71,11 @@ func ParseToken(s string) (RequestID, []byte, error) {
 	if k <= 0 || row == 0 || row > MaxRows || len(b[k:]) != secretSize {
 		return 0, nil, bad
 	}
-	return NewRequestID(BatchID(batch), int(row)), b[k:], nil
+	id, secret := NewRequestID(BatchID(batch), int(row)), b[k:]
+	if Token(id, secret) != s {
+		return 0, nil, bad
+	}
+	return id, secret, nil
 }
 
 // SecretEqual compares two secrets in constant time.

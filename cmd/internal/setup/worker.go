@@ -46,7 +46,9 @@ type WorkerOptions struct {
 	Log   *slog.Logger
 	// Backoff is the first delay after a temporary failure; 0 = the production value.
 	Backoff time.Duration
-	Name    string
+	// CallTimeout bounds one call to any provider; 0 = a value for each.
+	CallTimeout time.Duration
+	Name        string
 	Ledger  ledger.Options
 }
 
@@ -87,6 +89,13 @@ func (c Config) NewWorker(ctx context.Context, opt WorkerOptions) (w *Worker, er
 		Senders: map[paylink.Channel]notify.Sender{}, Finders: map[paylink.Channel]notify.Finder{},
 		Builder: c.builder(texts), Log: opt.Log, Name: name, Backoff: opt.Backoff, OnUnknown: c.OnUnknown,
 		Window: c.windows(),
+	}
+	if opt.CallTimeout > 0 {
+		cfg.CheckoutTimeout = opt.CallTimeout
+		cfg.SendTimeouts = map[paylink.Channel]time.Duration{}
+		for _, ch := range paylink.Channels {
+			cfg.SendTimeouts[ch] = opt.CallTimeout
+		}
 	}
 	cfg.Limiter = jobs.NewRedisLimiter(opt.Redis, c.limits(), func(ctx context.Context, p jobs.Provider) (int64, error) {
 		return w.Ledger.Used(ctx, string(p), w.Ledger.Now())

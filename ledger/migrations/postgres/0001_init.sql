@@ -21,6 +21,8 @@ CREATE TABLE batches (
   canary         BIGINT NOT NULL DEFAULT 0,    -- rows to send first; 0 = none
   brake_percent  BIGINT NOT NULL DEFAULT 10,
   brake_rows     BIGINT NOT NULL DEFAULT 20,
+  brake_failed   BIGINT NOT NULL DEFAULT 0,    -- rows that had failed, and rows that were through, when a person last
+  brake_through  BIGINT NOT NULL DEFAULT 0,    -- released the brake: it counts from there
   priority       BIGINT NOT NULL DEFAULT 1,
   test           BOOLEAN NOT NULL DEFAULT FALSE,
   hold_until     BIGINT,

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+
+	"dunlin/paylink"
+)
+
+// causeWords say what a cause means and, where it can be told, what helps.
+func causeWords(c paylink.Cause) string {
+	switch c {
+	case paylink.CauseBadAddress:
+		return "the number or mailbox does not exist; mend it at your end"
+	case paylink.CauseNoAddress:
+		return "the row has no address for its channel"
+	case paylink.CauseMailboxFull:
+		return "the mailbox is full; retry in some days"
+	case paylink.CauseUnreachable:
+		return "the handset was off or out of reach; retry later"
+	case paylink.CauseOptedOut:
+		return "the payer asked not to be written to"
+	case paylink.CauseSuppressed:
+		return "the address bounced before or was barred by a person"
+	case paylink.CauseRejectedContent:
+		return "the carrier refused the text; look at its wording and sender"
+	case paylink.CauseTemplate:
+		return "our template is broken or not approved"
+	case paylink.CauseRefused:
+		return "refused for this recipient; the code says why"
+	case paylink.CauseCheckoutRefused:
+		return "the payment provider made no link; the code says why"
+	case paylink.CauseCurrency:
+		return "the payment provider does not take this currency or amount"
+	case paylink.CauseAccount:
+		return "our key, account or sender is not accepted"
+	case paylink.CauseRateLimited:
+		return "told to slow down; retry"
+	case paylink.CauseUnavailable:
+		return "the provider was down; retry"
+	case paylink.CauseLostAnswer:
+		return "sent, but the answer was lost"
+	case paylink.CauseExpired:
+		return "the debt's own expiry passed before it was sent"
+	case paylink.CauseUndelivered:
+		return "taken by the provider, then not delivered"
+	case paylink.CauseExhausted:
+		return "temporary failures until the tries ran out; retry"
+	case paylink.CausePaid:
+		return "paid before anything was sent"
+	case paylink.CauseCanceled:
+		return "a person called it off"
+	case paylink.CauseInternal:
+		return "our own mistake; the worker's log tells more"
+	}
+	return ""
+}
+
+// eventWords tell an event as a sentence. What is not in the tables is told by its states.
+func eventWords(e paylink.Event, channels map[paylink.MessageID]paylink.Channel) string {
+	switch e.Entity {
+	case "rows", "request":
+		if w := requestWords[paylink.DispatchState(e.To)]; w != "" {
+			if e.From == "" {
+				return "read in from the file"
+			}
+			return w
+		}
+	case "payment":
+		if w := paymentWords[paylink.PaymentState(e.To)]; w != "" {
+			return w
+		}
+	case "session":
+		if w := sessionWords[paylink.SessionState(e.To)]; w != "" {
+			return fmt.Sprintf(w, paylink.SessionID(e.EntityID))
+		}
+	case "message":
+		if w := messageWords[paylink.MessageState(e.To)]; w != "" {
+			what := paylink.MessageID(e.EntityID).String()
+			if ch := channels[paylink.MessageID(e.EntityID)]; ch != "" {
+				what = string(ch) + " " + what
+			}
+			return fmt.Sprintf(w, what)
+		}
+	}
+	return fmt.Sprintf("%s: %s → %s", e.Entity, orElse(e.From, "nothing"), e.To)
+}
+
+var requestWords = map[paylink.DispatchState]string{
+	paylink.DispatchPending:    "waits to be begun",
+	paylink.DispatchInFlight:   "begun: a link or a message is owed",
+	paylink.DispatchSent:       "sent: nothing more is owed",
+	paylink.DispatchFailed:     "failed: nothing was taken, nothing will be tried by itself",
+	paylink.DispatchSuppressed: "not sent: the payer must not be written to",
+	paylink.DispatchSkipped:    "not sent: no longer owed",
+	paylink.DispatchCanceled:   "called off before anything was sent",
+	paylink.DispatchUnknown:    "unknown: an answer was lost",
+}
+
+var paymentWords = map[paylink.PaymentState]string{
+	paylink.PaymentUnpaid:            "the debt is unpaid",
+	paylink.PaymentAuthorized:        "the payer's money is held, not taken yet",
+	paylink.PaymentPartiallyPaid:     "a part was paid",
+	paylink.PaymentPaid:              "paid",
+	paylink.PaymentPartiallyRefunded: "a part was refunded",
+	paylink.PaymentRefunded:          "refunded",
+	paylink.PaymentExpired:           "the debt expired",
+	paylink.PaymentCanceled:          "the debt is no longer asked for",
+	paylink.PaymentWrittenOff:        "written off",
+	paylink.PaymentPaidOutside:       "marked as paid in another way",
+}
+
+var sessionWords = map[paylink.SessionState]string{
+	paylink.SessionIntent:     "checkout session %s is about to be made",
+	paylink.SessionOpen:       "checkout session %s was made: there is a link",
+	paylink.SessionPending:    "the payer opened checkout session %s",
+	paylink.SessionAttempted:  "the payer tried to pay in checkout session %s",
+	paylink.SessionAuthorized: "checkout session %s holds the payer's money",
+	paylink.SessionPaid:       "checkout session %s was paid",
+	paylink.SessionCOD:        "in checkout session %s the payer chose cash on delivery",
+	paylink.SessionFailed:     "checkout session %s failed",
+	paylink.SessionExpired:    "checkout session %s expired",
+	paylink.SessionCanceled:   "checkout session %s was canceled",
+	paylink.SessionInvalid:    "checkout session %s became invalid",
+	paylink.SessionVoided:     "checkout session %s was voided",
+	paylink.SessionRefunded:   "checkout session %s was refunded",
+	paylink.SessionGhost:      "the answer for checkout session %s was lost; nobody gets its link",
+	paylink.SessionSuperseded: "checkout session %s was ended for another",
+}
+
+var messageWords = map[paylink.MessageState]string{
+	paylink.MessageOwed:        "%s is to be sent",
+	paylink.MessageClaimed:     "%s is being prepared",
+	paylink.MessageCommitting:  "%s is being handed to the provider",
+	paylink.MessageAccepted:    "%s was taken by the provider",
+	paylink.MessageSent:        "%s left the provider",
+	paylink.MessageDelivered:   "%s was delivered",
+	paylink.MessageRead:        "%s was read",
+	paylink.MessageFailed:      "%s failed",
+	paylink.MessageUndelivered: "%s was not delivered",
+	paylink.MessageSuppressed:  "%s must not be sent to this address",
+	paylink.MessageUnknown:     "the answer to %s was lost",
+	paylink.MessageHeld:        "%s waits for a person: its answer was lost and not found",
+	paylink.MessageCanceled:    "%s is no longer wanted",
+}
