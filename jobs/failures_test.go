@@ -70,7 +70,7 @@ var steps = []outside{
 		permanent: sandbox.Rule{Status: 400, Body: `{"detail":"Operation is not available for this transaction."}`}, temporary: unavailable},
 	{name: "send email", routes: "email", provider: sandbox.SMTP, op: "dot", key: byEmail, rounds: 3,
 		claims: []string{"ClaimMessage"}, commits: []string{"CommitMessage"}, records: messageRecords,
-		permanent: sandbox.Rule{Op: "rcpt", Status: 550, Enhanced: "5.1.1"}, temporary: sandbox.Rule{Op: "rcpt", Status: 451, Enhanced: "4.3.0"}},
+		permanent: sandbox.Rule{Status: 550, Enhanced: "5.1.1"}, temporary: sandbox.Rule{Status: 451, Enhanced: "4.3.0"}},
 	{name: "send sms", routes: "sms", provider: sandbox.Twilio, op: "send", key: byPhone, rounds: 2,
 		claims: []string{"ClaimMessage"}, commits: []string{"CommitMessage"}, records: messageRecords, permanent: badNumber, temporary: tooMany},
 	{name: "send whatsapp", routes: "whatsapp>sms", provider: sandbox.Twilio, op: "send", key: byWhatsApp, rounds: 2,
@@ -240,7 +240,7 @@ type table struct {
 	cells []cell
 	batch paylink.BatchID
 
-	mu    sync.Mutex
+	mu sync.Mutex
 }
 
 var payers atomic.Int64
@@ -332,12 +332,9 @@ func (x *table) arm(c *cell) {
 		x.fault(r)
 	}
 	r := c.outcome.fault(c.step)
-	r.Name, r.Provider, r.Nth, r.Contains = c.fault(), c.step.provider, 1, c.step.key(c.row)
+	r.Name, r.Provider, r.Op, r.Nth, r.Contains = c.fault(), c.step.provider, c.step.op, 1, c.step.key(c.row)
 	if r.Action == "" {
 		r.Action = sandbox.Refuse
-	}
-	if r.Op == "" {
-		r.Op = c.step.op
 	}
 	x.fault(r)
 }

@@ -349,7 +349,7 @@ func (w *world) settle() {
 func (w *world) settleUntil(enough func() bool) {
 	w.Helper()
 	for range 400 {
-		if enough() || w.Failed() {
+		if enough() {
 			return
 		}
 		if w.step() {

@@ -137,12 +137,16 @@ func (a *app) complain(err error) {
 		if file.Line > 0 {
 			where = fmt.Sprintf("line %d: ", file.Line)
 		}
-		fmt.Fprintf(a.err, "%s %s%s\n%s\n", a.err.red("enqueue:"), where, file.Reason, a.err.wrap("  ", file.Hint))
+		fmt.Fprintf(a.err, "%s\n%s\n", hang(a.err.width()-1, a.err.red("enqueue:")+" ", "  ", where+clean(file.Reason)), a.err.wrap("  ", clean(file.Hint)))
 		return
 	}
 	text := strings.TrimSuffix(err.Error(), ": "+paylink.ErrConflict.Error())
 	text = strings.TrimSuffix(text, ": "+paylink.ErrInvalid.Error())
-	fmt.Fprintf(a.err, "%s %s\n", a.err.red("enqueue:"), text)
+	prefix := a.err.red("enqueue:") + " "
+	for line := range strings.Lines(text) {
+		fmt.Fprintln(a.err, hang(a.err.width()-1, prefix, "  ", line))
+		prefix = "  "
+	}
 	if sent, ok := errors.AsType[*ledger.SentBeforeError](err); ok {
 		fmt.Fprintf(a.err, "  See what became of it: enqueue status %s\n  To ask everybody in it once more: --again\n", sent.Batch)
 	}
@@ -183,7 +187,7 @@ func (a *app) ledger(ctx context.Context, opt ledger.Options, create bool) (*led
 	if path, ok := strings.CutPrefix(address, "sqlite:"); ok && !create {
 		path = strings.TrimPrefix(path, "//")
 		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%w: the first send makes the file %s (DUNLIN_DATABASE_URL names it)", errNoLedger, path)
+			return nil, fmt.Errorf("%w at %s\nThe first send makes it; DUNLIN_DATABASE_URL says where.", errNoLedger, path)
 		}
 	}
 	if a.db, err = ledger.Open(ctx, address, opt); err != nil {
@@ -245,7 +249,7 @@ func (a *app) confirm(ctx context.Context, question, goOn string) error {
 		return nil
 	}
 	if !a.asks {
-		return usage("nobody can be asked here, and --yes was not given. To go on: %s", goOn)
+		return usage("nobody can be asked here, and --yes was not given\nTo go on: %s", goOn)
 	}
 	fmt.Fprintf(a.err, "%s [y/N] ", a.err.bold(question))
 	answer := make(chan string, 1)
@@ -262,7 +266,7 @@ func (a *app) confirm(ctx context.Context, question, goOn string) error {
 	case <-ctx.Done():
 		fmt.Fprintln(a.err)
 	}
-	return &exitError{exitFailed, fmt.Errorf("nothing was done. To go on later: %s", goOn)}
+	return &exitError{exitFailed, fmt.Errorf("nothing was done\nTo go on later: %s", goOn)}
 }
 
 // object prints one JSON object on a line.

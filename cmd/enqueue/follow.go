@@ -29,13 +29,13 @@ func (a *app) follow(ctx context.Context, db *ledger.DB, id paylink.BatchID) err
 		switch {
 		case st.State == paylink.BatchHalted:
 			w.end()
-			return fmt.Errorf("batch %s halted: %s Look into it, then: enqueue resume %s", id, sentence(st.Why), id)
+			return fmt.Errorf("batch %s halted: %s\nWhen it was looked into: enqueue resume %s", id, sentence(st.Why), id)
 		case st.State == paylink.BatchCanceled && st.Done:
 			w.end()
 			return fmt.Errorf("batch %s was canceled", id)
 		case st.State == paylink.BatchDraft || st.State == paylink.BatchImporting:
 			w.end()
-			return fmt.Errorf("batch %s is not sent yet; to send it: enqueue send %s", id, id)
+			return fmt.Errorf("batch %s is not sent yet\nTo send it: enqueue send %s", id, id)
 		case st.Done:
 			w.end()
 			if !a.json {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"dunlin/intake"
@@ -21,6 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	redis.SetLogger(silence{})
 	testscript.Main(m, map[string]func(){
 		"enqueue": main,
 		// tty is enqueue for somebody who sits at a terminal of 80 columns and types what stands in stdin.
@@ -125,7 +127,7 @@ func killedSend(ctx context.Context, a *app, args []string) error {
 	return nil
 }
 
-// tamper runs SQL in the ledger's file.
+// tamper runs SQL in the ledger's file; of a SELECT it prints the one value.
 func tamper(ctx context.Context, a *app, args []string) error {
 	c, err := a.settings()
 	if err != nil {
@@ -136,6 +138,14 @@ func tamper(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	defer db.Close()
+	if strings.HasPrefix(args[0], "SELECT") {
+		var value string
+		if err := db.QueryRowContext(ctx, args[0]).Scan(&value); err != nil {
+			return err
+		}
+		fmt.Println(value)
+		return nil
+	}
 	_, err = db.ExecContext(ctx, args[0])
 	return err
 }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -52,16 +51,15 @@ func (s *screen) wrap(indent, text string) string {
 	return hang(s.width()-1, indent, indent, text)
 }
 
-// hang is wrap with a first line that begins otherwise. Both prefixes are plain text.
-func hang(width int, first, indent, text string) string {
+// hang is wrap with a first line that begins otherwise. func hang(width int, first, indent, text string) string {
 	var b strings.Builder
 	b.WriteString(first)
-	at, begun := utf8.RuneCountInString(first), false
+	at, begun := visible(first), false
 	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ' ' || r == '\n' }) {
 		n := visible(word)
 		if begun && at+1+n > width {
 			b.WriteString("\n" + indent)
-			at, begun = utf8.RuneCountInString(indent), false
+			at, begun = visible(indent), false
 		}
 		if begun {
 			b.WriteByte(' ')

@@ -116,7 +116,7 @@ func (a *app) sendFile(ctx context.Context, path string, flags sendFlags) error 
 	})
 	progress.end()
 	if errors.Is(err, context.Canceled) {
-		return &exitError{exitFailed, fmt.Errorf("stopped while the file was read; nothing was sent. To go on: enqueue send %s", path)}
+		return &exitError{exitFailed, fmt.Errorf("stopped while the file was read; nothing was sent\nTo go on: enqueue send %s", path)}
 	}
 	if err != nil {
 		return err
@@ -137,9 +137,9 @@ func (a *app) sendDraft(ctx context.Context, id paylink.BatchID, flags sendFlags
 	switch b.State {
 	case paylink.BatchDraft:
 	case paylink.BatchImporting:
-		return fmt.Errorf("batch %s was not read to its end; send its file again: enqueue send %s", id, clean(b.Name))
+		return fmt.Errorf("batch %s was not read to its end\nSend its file again: enqueue send %s", id, clean(b.Name))
 	default:
-		return fmt.Errorf("batch %s is %s already; enqueue status %s shows it", id, b.State, id)
+		return fmt.Errorf("batch %s is %s already\nTo look at it: enqueue status %s", id, b.State, id)
 	}
 	plan, err := intake.PlanOf(b)
 	if err != nil {
@@ -175,9 +175,9 @@ func (a *app) sendBatch(ctx context.Context, db *ledger.DB, b paylink.Batch, pla
 		}
 		mend := ""
 		if plan.Rejected > 0 {
-			mend = fmt.Sprintf(" The rejected rows, to be mended: enqueue errors %s -o FILE", b.ID)
+			mend = fmt.Sprintf("\nThe rejected rows, to be mended: enqueue errors %s -o FILE", b.ID)
 		}
-		return fmt.Errorf("nothing was sent: %s.%s", why, mend)
+		return fmt.Errorf("nothing was sent: %s%s", why, mend)
 	case !a.json:
 		a.printPlan(a.out, plan, "enqueue errors "+b.ID.String())
 		fmt.Fprintln(a.out)
@@ -186,7 +186,7 @@ func (a *app) sendBatch(ctx context.Context, db *ledger.DB, b paylink.Batch, pla
 		fmt.Fprintln(a.err)
 	}
 	question := fmt.Sprintf("Send %s, total %s?", count(plan.Good, "request"), totals(plan))
-	goOn := fmt.Sprintf("enqueue send %s --yes (batch %s is a draft; to drop it: enqueue cancel %s)", b.ID, b.ID, b.ID)
+	goOn := fmt.Sprintf("enqueue send %s --yes\nBatch %s is a draft until then. To drop it: enqueue cancel %s", b.ID, b.ID, b.ID)
 	if err := a.confirm(ctx, question, goOn); err != nil {
 		if a.json {
 			if e := a.object(sent{b.ID, b.State, plan}); e != nil {
