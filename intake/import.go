@@ -111,7 +111,11 @@ func read(ctx context.Context, l Ledger, s Settings, o Order, b paylink.Batch, r
 				return p, err
 			}
 		}
-		if p, err = pass(ctx, l, s, o, b, known); err != nil {
+		p, err = pass(ctx, l, s, o, b, known)
+		if errors.Is(err, paylink.ErrConflict) {
+			return finishedBy(ctx, l, b.ID, err)
+		}
+		if err != nil {
 			return p, err
 		}
 		st, err := l.Status(ctx, b.ID)
@@ -131,11 +135,17 @@ func read(ctx context.Context, l Ledger, s Settings, o Order, b paylink.Batch, r
 	}
 	err = l.FinishImport(ctx, b.ID, int(p.Rows), plan, o.Actor)
 	if errors.Is(err, paylink.ErrConflict) {
-		if now, e := l.Batch(ctx, b.ID); e == nil && now.State == paylink.BatchDraft { // the other sender was first
-			return PlanOf(now)
-		}
+		return finishedBy(ctx, l, b.ID, err)
 	}
 	return p, err
+}
+
+// finishedBy is the plan of who imported the same file at the same time and was first; err if that is not what happened.
+func finishedBy(ctx context.Context, l Ledger, id paylink.BatchID, err error) (Plan, error) {
+	if b, e := l.Batch(ctx, id); e == nil && b.State == paylink.BatchDraft {
+		return PlanOf(b)
+	}
+	return Plan{}, err
 }
 
 // pass reads the file once: one goroutine parses, one writes, one adds up.

@@ -84,7 +84,7 @@ func (w *Worker) createFailed(ctx context.Context, c paylink.SessionClaim, f *pa
 			return stale(err)
 		}
 		// At once, while the create may still be on its way: the order number must be dead before the next attempt.
-		if err := w.settle(ctx, wake); err != nil {
+		if err := w.Do(ctx, wake); err != nil {
 			w.wakeUp(ctx, wake)
 		}
 		return nil
@@ -106,7 +106,7 @@ func (w *Worker) createFailed(ctx context.Context, c paylink.SessionClaim, f *pa
 
 // slowDown passes the provider's wish on to everybody.
 func (w *Worker) slowDown(ctx context.Context, p Provider, f *paylink.Failure) {
-	if f.Cause != paylink.CauseRateLimited {
+	if f.Cause != paylink.CauseRateLimited || f.Scope != paylink.ScopeProvider { // a greylisted mailbox is nobody else's matter
 		return
 	}
 	d := max(f.RetryAfter, time.Second)
@@ -126,24 +126,26 @@ func (w *Worker) settle(ctx context.Context, wake paylink.Wake) error {
 	if err != nil {
 		return stale(err)
 	}
-	ended, absent := false, false
+	ended, absent, wait := false, false, time.Duration(0)
 	callCtx, cancel := context.WithTimeout(ctx, w.CheckoutTimeout)
 	defer cancel()
 	if c.Mode == paylink.SettleEnding {
-		ended, err = w.end(callCtx, c)
+		ended, wait, err = w.end(callCtx, c)
 	} else {
 		err = w.Checkout.ExpireOrder(callCtx, c.Session.OrderNo)
 		ended = err == nil
-		if f := paylink.AsFailure(err); err != nil && f.Kind == paylink.Permanent {
-			absent = true
-		}
+		absent = err != nil && paylink.AsFailure(err).Kind == paylink.Permanent
 	}
-	if err != nil && !absent {
-		f := paylink.AsFailure(err)
+	f := &paylink.Failure{RetryAfter: wait}
+	switch {
+	case err == nil || absent:
+		w.gates.ok(ctx, ProviderCheckout)
+	case isFailure(err): // else it is the ledger's
+		f = paylink.AsFailure(err)
 		w.gates.failed(ctx, ProviderCheckout, f)
 		w.slowDown(ctx, ProviderCheckout, f)
 	}
-	at := w.Ledger.Now().Add(w.backoff(c.Checks, &paylink.Failure{}))
+	at := w.Ledger.Now().Add(w.backoff(c.Checks, f))
 	var wakes []paylink.Wake
 	err = w.record(ctx, "record settled session", func(ctx context.Context) (err error) {
 		wakes, err = w.Ledger.Settled(ctx, c, ended, absent, at, w.SessionLife)
@@ -157,38 +159,35 @@ func (w *Worker) settle(ctx context.Context, wake paylink.Wake) error {
 // torn away.
 const inThreeDSecure = 15 * time.Minute
 
-// end ends a live session at the provider, looking first: what is paid, authorized or being paid is not replaced.
-func (w *Worker) end(ctx context.Context, c paylink.SettleClaim) (ended bool, err error) {
-	seen, err := w.Checkout.Retrieve(ctx, c.Session.ProviderID)
-	if err != nil {
-		return false, err
-	}
-	if err := w.Ledger.AdoptState(ctx, c.Session.ID, seen); err != nil {
-		return false, err
-	}
+// end ends a live session at the provider, looking first: what is paid, authorized or being paid is not replaced. A
+// session that is neither ended nor failed to is looked at again after wait.
+func (w *Worker) end(ctx context.Context, c paylink.SettleClaim) (ended bool, wait time.Duration, err error) {
+	state, err := w.look(ctx, c)
 	switch {
-	case seen.State.Settled():
-		return true, nil
-	case !seen.State.Live():
-		return true, nil
-	case seen.State == paylink.SessionPending || seen.State == paylink.SessionAttempted:
-		if c.Ending != "canceled" && c.Checks == 0 {
-			return false, nil // asked again later; by then the payer is through
-		}
+	case err != nil:
+		return false, 0, err
+	case !state.Live(): // paid or authorized, which nothing ends, or dead
+		return true, 0, nil
+	case state != paylink.SessionOpen && c.Ending != "canceled" && c.Checks == 0:
+		return false, inThreeDSecure, nil
 	}
 	err = w.Checkout.ExpireOrder(ctx, c.Session.OrderNo)
 	if err == nil {
-		return true, nil
+		return true, 0, nil
 	}
 	if paylink.AsFailure(err).Kind != paylink.Permanent {
-		return false, err
+		return false, 0, err
 	}
 	// Refused: it may be dead or paid by now. Only a look can tell.
-	if seen, err = w.Checkout.Retrieve(ctx, c.Session.ProviderID); err != nil {
-		return false, err
+	state, err = w.look(ctx, c)
+	return err == nil && !state.Live(), 0, err
+}
+
+// look asks the provider where a session stands and writes it down.
+func (w *Worker) look(ctx context.Context, c paylink.SettleClaim) (paylink.SessionState, error) {
+	seen, err := w.Checkout.Retrieve(ctx, c.Session.ProviderID)
+	if err != nil {
+		return "", err
 	}
-	if err := w.Ledger.AdoptState(ctx, c.Session.ID, seen); err != nil {
-		return false, err
-	}
-	return !seen.State.Live(), nil
+	return seen.State, w.Ledger.AdoptState(ctx, c.Session.ID, seen)
 }

@@ -103,6 +103,20 @@ func (q *memoryQueue) history() []paylink.Wake {
 	return slices.Clone(q.all)
 }
 
+// given is how many wakes were ever handed in.
+func (q *memoryQueue) given() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.taken
+}
+
+// waiting is how many tasks the queue holds.
+func (q *memoryQueue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.tasks)
+}
+
 func (q *memoryQueue) forget() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -16,8 +16,11 @@ const (
 	// firstOpen is how long an open breaker waits before it tests the water; it doubles up to longestOpen.
 	firstOpen   = 15 * time.Second
 	longestOpen = 15 * time.Minute
-	// probeTime is how long one probe has the provider to itself.
-	probeTime = 2 * time.Minute
+	// probeTime is how long one probe has the provider to itself. It outlasts every call, so that only the probe of a
+	// process that died runs out of it.
+	probeTime = 3 * time.Minute
+	// probeWait is when those who came during a probe ask again; most probes are over in a second.
+	probeWait = 5 * time.Second
 	// gateFresh is how long a process trusts what it read of the gates.
 	gateFresh = time.Second
 )
@@ -33,11 +36,11 @@ type gates struct {
 	known    map[Provider]paylink.Gate
 	read     time.Time
 	failures map[Provider]int
-	probing  map[Provider]bool // this process holds the probe
+	probing  map[Provider]paylink.Wake // the task of this process that tests the water
 }
 
 func newGates(l Ledger, a Alerter, log *slog.Logger) *gates {
-	return &gates{ledger: l, alerter: a, log: log, known: map[Provider]paylink.Gate{}, failures: map[Provider]int{}, probing: map[Provider]bool{}}
+	return &gates{ledger: l, alerter: a, log: log, known: map[Provider]paylink.Gate{}, failures: map[Provider]int{}, probing: map[Provider]paylink.Wake{}}
 }
 
 // refresh reads the gates if what we know is old.
@@ -73,15 +76,15 @@ func (g *gates) room(ctx context.Context, p Provider, window int) int {
 	switch {
 	case !stopped:
 		return max(0, window)
-	case gate.State == paylink.GateOpen && !gate.Until.After(now):
+	case gate.State != paylink.GateHalted && !gate.Until.After(now): // open long enough, or its probe died
 		return min(1, max(0, window))
 	}
 	return 0
 }
 
-// allow says whether p may be called now; if not, when to ask again. When an open breaker's time is up, one caller gets
-// through to test the water.
-func (g *gates) allow(ctx context.Context, p Provider) (until time.Time, ok bool) {
+// allow says whether p may be called now; if not, when to ask again. When an open breaker's time is up, one task gets
+// through to test the water; it ends with giveBack.
+func (g *gates) allow(ctx context.Context, p Provider, wake paylink.Wake) (until time.Time, ok bool) {
 	g.refresh(ctx)
 	now := g.ledger.Now()
 	g.mu.Lock()
@@ -94,7 +97,7 @@ func (g *gates) allow(ctx context.Context, p Provider) (until time.Time, ok bool
 		return now.Add(longestOpen / 15), false
 	}
 	if gate.Until.After(now) {
-		return gate.Until, false
+		return g.askAgain(gate, now), false
 	}
 	mine := false
 	after, _, err := g.ledger.ChangeGate(ctx, string(p), func(x paylink.Gate) paylink.Gate {
@@ -113,10 +116,44 @@ func (g *gates) allow(ctx context.Context, p Provider) (until time.Time, ok bool
 	g.remember(p, after)
 	if mine {
 		g.mu.Lock()
-		g.probing[p] = true
+		g.probing[p] = wake
 		g.mu.Unlock()
 	}
-	return after.Until, mine || after.State == paylink.GateClosed
+	return g.askAgain(after, now), mine || after.State == paylink.GateClosed
+}
+
+// askAgain is when to look at a gate again that lets nobody through.
+func (g *gates) askAgain(x paylink.Gate, now time.Time) time.Time {
+	if soon := now.Add(probeWait); x.State == paylink.GateProbing && soon.Before(x.Until) {
+		return soon
+	}
+	return x.Until
+}
+
+// giveBack ends a task's probe that came to no call: its row was put off, or is no longer wanted. Another may test the
+// water at once.
+func (g *gates) giveBack(ctx context.Context, p Provider, wake paylink.Wake) {
+	g.mu.Lock()
+	unused := g.probing[p] == wake && wake.ID != 0
+	if unused {
+		delete(g.probing, p)
+	}
+	g.mu.Unlock()
+	if !unused {
+		return
+	}
+	now := g.ledger.Now()
+	after, _, err := g.ledger.ChangeGate(context.WithoutCancel(ctx), string(p), func(x paylink.Gate) paylink.Gate {
+		if x.State == paylink.GateProbing {
+			x.State, x.Until = paylink.GateOpen, now
+		}
+		return x
+	})
+	if err != nil {
+		g.log.Warn("probe not given back", "provider", p, "error", err)
+		return
+	}
+	g.remember(p, after)
 }
 
 func (g *gates) remember(p Provider, x paylink.Gate) {
@@ -124,7 +161,6 @@ func (g *gates) remember(p Provider, x paylink.Gate) {
 	defer g.mu.Unlock()
 	if x.State == paylink.GateClosed {
 		delete(g.known, p)
-		delete(g.probing, p)
 	} else {
 		g.known[p] = x
 	}
@@ -134,6 +170,7 @@ func (g *gates) remember(p Provider, x paylink.Gate) {
 func (g *gates) ok(ctx context.Context, p Provider) {
 	g.mu.Lock()
 	g.failures[p] = 0
+	delete(g.probing, p)
 	_, stopped := g.known[p]
 	g.mu.Unlock()
 	if !stopped {
@@ -156,21 +193,23 @@ func (g *gates) ok(ctx context.Context, p Provider) {
 }
 
 // failed counts a failure. An account failure halts the provider until a person acts; the provider's own failures in a
-// row, or one while the water is tested, open the breaker.
+// row, or one while the water is tested, open the breaker. ctx is the handler's, not the call's: what ended because we
+// stop says nothing about the provider.
 func (g *gates) failed(ctx context.Context, p Provider, f *paylink.Failure) {
 	switch {
 	case f.Scope == paylink.ScopeAccount:
 		g.halt(ctx, p, fmt.Sprintf("%s does not accept our account or sender: %s; mend the configuration, then: enqueue resume %s", p, f.Error(), p))
 		return
-	case f.Scope != paylink.ScopeProvider && f.Cause != paylink.CauseLostAnswer:
-		g.ok(ctx, p) // it answered, if only to refuse this row
+	case ctx.Err() != nil && f.Code == "":
 		return
-	case f.Cause == paylink.CauseRateLimited:
-		return // alive and well; the limiter slows down
+	case f.Scope != paylink.ScopeProvider && f.Cause != paylink.CauseLostAnswer, f.Cause == paylink.CauseRateLimited:
+		g.ok(ctx, p) // it answered, if only to refuse this row or to slow us down, which is the limiter's matter
+		return
 	}
 	g.mu.Lock()
 	g.failures[p]++
-	trip := g.failures[p] >= tripAfter || g.probing[p]
+	_, probing := g.probing[p]
+	trip := g.failures[p] >= tripAfter || probing
 	g.mu.Unlock()
 	if trip {
 		g.open(ctx, p, f)
@@ -213,6 +252,9 @@ func (g *gates) halt(ctx context.Context, p Provider, why string) {
 		g.log.Warn("gate not halted", "provider", p, "error", err)
 		return
 	}
+	g.mu.Lock()
+	delete(g.probing, p)
+	g.mu.Unlock()
 	g.remember(p, after)
 	if changed {
 		g.alerter.Alert(ctx, "halted "+string(p), why)

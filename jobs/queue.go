@@ -72,7 +72,8 @@ const (
 	manyRetries = 1000
 	// taskTimeout is far above every call's own timeout: asynq leaves a late handler running and starts another.
 	taskTimeout = 15 * time.Minute
-	// enqueueTimeout: a producer must not hang on a Redis that is away; the sweeper enqueues later.
+	// enqueueTimeout bounds one call of Enqueue, however many wakes it is for: a producer must not hang on a Redis that is
+	// away; the sweeper enqueues later.
 	enqueueTimeout = 5 * time.Second
 	// producers put that many tasks at once on the wire.
 	producers = 16
@@ -92,6 +93,8 @@ func NewAsynqQueue(rdb redis.UniversalClient) *AsynqQueue {
 
 // Enqueue hands wakes to Redis, several at once. It returns the first error after trying all.
 func (q *AsynqQueue) Enqueue(ctx context.Context, wakes ...paylink.Wake) error {
+	ctx, cancel := context.WithTimeout(ctx, enqueueTimeout)
+	defer cancel()
 	if len(wakes) == 1 {
 		return q.enqueue(ctx, wakes[0])
 	}
@@ -121,8 +124,6 @@ func (q *AsynqQueue) Enqueue(ctx context.Context, wakes ...paylink.Wake) error {
 }
 
 func (q *AsynqQueue) enqueue(ctx context.Context, w paylink.Wake) error {
-	ctx, cancel := context.WithTimeout(ctx, enqueueTimeout)
-	defer cancel()
 	body, err := json.Marshal(payload{w.ID, wakeName(w), w.Epoch, string(w.Channel)})
 	if err != nil {
 		return err

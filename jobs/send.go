@@ -80,9 +80,7 @@ func (w *Worker) sendFailed(ctx context.Context, c paylink.MessageClaim, err err
 		}))
 	case !committed && !isFailure(err):
 		// The ledger refused the commit, or could not be asked: surely not sent. Whatever changed shows at the next claim.
-		return stale(w.record(ctx, "release message", func(ctx context.Context) error {
-			return w.Ledger.ReleaseMessage(ctx, c, w.Ledger.Now())
-		}))
+		return w.unsent(ctx, c, &paylink.Failure{Scope: paylink.ScopeProvider, Cause: paylink.CauseUnavailable}, w.Ledger.Now())
 	}
 	f := paylink.AsFailure(err)
 	w.Log.Info("message not accepted", "request", c.Request.ID.String(), "message", c.Message.ID.String(),
@@ -127,16 +125,20 @@ func (w *Worker) broken(ctx context.Context, c paylink.MessageClaim, f *paylink.
 	if err := w.record(ctx, "halt batch", func(ctx context.Context) error { return w.Ledger.Halt(ctx, batch, why) }); err != nil {
 		return err
 	}
-	w.Alerter.Alert(ctx, "template "+batch.String(), why)
-	// What was refused before the send is released; what the provider refused for its content was certainly not sent.
+	w.alertOnce(ctx, "template "+batch.String(), why)
+	// Not at once: a batch that was done before does not halt, and would be refused for ever.
+	return w.unsent(ctx, c, f, w.Ledger.Now().Add(w.backoff(0, f)))
+}
+
+// unsent gives back what was certainly not sent, and costs no try. Before the commit the claim is released. After it the
+// message has failed for now; that the commit was not heard of does not mean that it was not done.
+func (w *Worker) unsent(ctx context.Context, c paylink.MessageClaim, f *paylink.Failure, at time.Time) error {
 	return stale(w.record(ctx, "release message", func(ctx context.Context) error {
-		if c.Message.State == paylink.MessageClaimed {
-			if err := w.Ledger.ReleaseMessage(ctx, c, w.Ledger.Now()); !errors.Is(err, paylink.ErrConflict) {
-				return err
-			}
+		if err := w.Ledger.ReleaseMessage(ctx, c, at); !errors.Is(err, paylink.ErrConflict) {
+			return err
 		}
-		again := &paylink.Failure{Kind: paylink.Temporary, Scope: paylink.ScopeTemplate, Cause: f.Cause, Code: f.Code}
-		_, err := w.Ledger.FailMessage(ctx, c, again, w.Ledger.Now(), false)
+		again := &paylink.Failure{Kind: paylink.Temporary, Scope: f.Scope, Cause: f.Cause, Code: f.Code}
+		_, err := w.Ledger.FailMessage(ctx, c, again, at, false)
 		return err
 	}))
 }
@@ -173,10 +175,14 @@ func (w *Worker) inquire(ctx context.Context, wake paylink.Wake) error {
 	callCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	r, found, err := finder.Find(callCtx, notify.Lookup{Channel: c.Message.Channel, To: c.To, After: c.Began, Mark: w.Builder.Mark(c)})
+	if err == nil {
+		w.gates.ok(ctx, p)
+	}
 	switch {
 	case err != nil:
 		f := paylink.AsFailure(err)
 		w.gates.failed(ctx, p, f)
+		w.slowDown(ctx, p, f)
 		return stale(w.record(ctx, "put off look-up", func(ctx context.Context) error {
 			return w.Ledger.InquiryOpen(ctx, c, w.backoff(c.Checks, f), false)
 		}))

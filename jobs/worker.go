@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"dunlin/notify"
@@ -67,7 +68,11 @@ type Worker struct {
 	gates *gates
 	full  fullness
 
+	mu   sync.Mutex
+	told map[string]time.Time // what operators were alerted of, and when; under mu
+
 	complained map[string]time.Time // by step; belongs to Upkeep's goroutine
+	sleep      func(time.Duration)  // between tries to record an outcome
 }
 
 // New makes a worker.
@@ -90,7 +95,7 @@ func New(c Config) (*Worker, error) {
 	setDefault(&c.Backoff, 30*time.Second)
 	setDefault(&c.MaxTries, 8)
 	setDefault(&c.InFlight, 10_000)
-	return &Worker{Config: c, gates: newGates(c.Ledger, c.Alerter, c.Log), complained: map[string]time.Time{}}, nil
+	return &Worker{Config: c, gates: newGates(c.Ledger, c.Alerter, c.Log), told: map[string]time.Time{}, complained: map[string]time.Time{}, sleep: time.Sleep}, nil
 }
 
 func setDefault[T comparable](v *T, d T) {
@@ -130,6 +135,7 @@ func (l *Later) Error() string { return l.Why }
 
 // Do handles one wake. nil means that nothing more is to be done about it: done, stale, or recorded as failed.
 func (w *Worker) Do(ctx context.Context, wake paylink.Wake) error {
+	defer w.gates.giveBack(ctx, providerOf(wake), wake)
 	switch wake.Task {
 	case paylink.TaskCreate:
 		return w.create(ctx, wake)
@@ -149,7 +155,7 @@ func (w *Worker) Do(ctx context.Context, wake paylink.Wake) error {
 // admit waits for the provider's breaker and rate limit, before anything is claimed. A non-nil error is the handler's
 // result.
 func (w *Worker) admit(ctx context.Context, wake paylink.Wake, p Provider) error {
-	if until, ok := w.gates.allow(ctx, p); !ok {
+	if until, ok := w.gates.allow(ctx, p, wake); !ok {
 		return &Later{At: until.Add(jitter(5 * time.Second)), Why: string(p) + " is stopped by its breaker"}
 	}
 	later, err := w.Limiter.Wait(ctx, p, maxTokenWait)
@@ -160,22 +166,28 @@ func (w *Worker) admit(ctx context.Context, wake paylink.Wake, p Provider) error
 		return nil
 	}
 	at := w.Ledger.Now().Add(later)
-	if wake.Task == paylink.TaskCreate || wake.Task == paylink.TaskSend {
-		if err := w.Ledger.Defer(ctx, wake, at); err != nil {
-			return fmt.Errorf("put off %s: %w", wake.Task, err)
-		}
+	if err := w.Ledger.Defer(ctx, wake, at); err != nil {
+		return fmt.Errorf("put off %s: %w", wake.Task, err)
 	}
 	return &Later{At: at, Why: string(p) + " has used up its rate limit"}
 }
 
-// record writes an outcome. Losing it would turn a known outcome into an unknown one, so it outlives the shutdown of the
-// worker and a short outage of the database.
+// recordTries and recordPause bound how long an outcome is held against an outage of the database: some two minutes,
+// which most failovers take less than, and which a stopping worker still waits for.
+const (
+	recordTries = 30
+	recordPause = 5 * time.Second
+)
+
+// record writes an outcome. Losing it would turn a known outcome into an unknown one, and some of those into a second
+// message, so it outlives the shutdown of the worker and an outage of the database. A claim whose lease runs out
+// meanwhile is declared unknown by the sweeper, and the outcome still counts when it comes.
 func (w *Worker) record(ctx context.Context, what string, fn func(context.Context) error) error {
 	ctx = context.WithoutCancel(ctx)
 	var err error
-	for try := range 5 {
+	for try := range recordTries {
 		if try > 0 {
-			time.Sleep(time.Duration(try*try) * 200 * time.Millisecond)
+			w.sleep(min(time.Duration(try*try)*200*time.Millisecond, recordPause))
 		}
 		callCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err = fn(callCtx)
@@ -186,7 +198,9 @@ func (w *Worker) record(ctx context.Context, what string, fn func(context.Contex
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", what, err)
-		w.Log.Error("outcome not recorded", "step", what, "error", err)
+		if stale(err) != nil {
+			w.Log.Error("outcome not recorded", "step", what, "error", err)
+		}
 	}
 	return err
 }
@@ -232,6 +246,22 @@ func stale(err error) error {
 		return nil
 	}
 	return err
+}
+
+// alertOnce alerts unless it did so within the last minute: the messages that were under way when a batch halted come to
+// the same end one after the other.
+func (w *Worker) alertOnce(ctx context.Context, key, text string) {
+	now := w.Ledger.Now()
+	w.mu.Lock()
+	last, told := w.told[key]
+	again := told && now.Sub(last) < time.Minute
+	if !again {
+		w.told[key] = now
+	}
+	w.mu.Unlock()
+	if !again {
+		w.Alerter.Alert(ctx, key, text)
+	}
 }
 
 type noLimit struct{}

@@ -37,7 +37,7 @@ type database struct {
 var databases = []database{
 	{"sqlite", func(t *testing.T) (string, string, string) {
 		path := filepath.Join(t.TempDir(), "dunlin.db")
-		return "sqlite:" + path, "sqlite", "file:" + path
+		return "sqlite:" + path, "sqlite", "file:" + path + "?_pragma=busy_timeout(10000)"
 	}},
 	{"postgres", func(t *testing.T) (string, string, string) {
 		url := testenv.Postgres(t)

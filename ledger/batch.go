@@ -368,7 +368,7 @@ func (db *DB) checksDue(ctx context.Context, id paylink.BatchID) (n int64, err e
 	err = db.read.QueryRowContext(ctx, `
 		SELECT (SELECT count(*) FROM messages WHERE channel IN ('email', 'sms', 'whatsapp') AND (request_id >> 32) = $1
 				AND wake_at IS NOT NULL AND state = 'unknown')
-			+ (SELECT count(*) FROM sessions WHERE check_at IS NOT NULL AND (lost OR state = 'ghost') AND request_id BETWEEN $2 AND $3)`,
+			+ (SELECT count(*) FROM sessions WHERE check_at IS NOT NULL AND (lost OR state = 'ghost') AND +request_id BETWEEN $2 AND $3)`,
 		int64(id), lo, hi).Scan(&n)
 	return n, err
 }

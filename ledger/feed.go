@@ -8,16 +8,22 @@ import (
 	"dunlin/paylink"
 )
 
-// Feedable lists the running batches that have rows to feed.
-func (db *DB) Feedable(ctx context.Context) ([]paylink.FeedState, error) {
-	var out []paylink.FeedState
-	err := each(ctx, db.read, `
+// The feeder's looks, several times a second.
+const (
+	feedableQuery = `
 		SELECT b.id, b.priority,
 			COALESCE(SUM(CASE WHEN y.state = 'pending' THEN y.n END), 0),
 			COALESCE(SUM(CASE WHEN y.state = 'in_flight' THEN y.n END), 0)
 		FROM batches b JOIN tallies y ON y.batch_id = b.id AND y.kind = 'dispatch'
 		WHERE b.state = 'running' AND b.state NOT IN ('done', 'canceled')
-		GROUP BY b.id, b.priority ORDER BY b.id`, nil, func(r *sql.Rows) error {
+		GROUP BY b.id ORDER BY b.id`
+	runningQuery = `SELECT id FROM batches WHERE state = 'running' AND state NOT IN ('done', 'canceled')`
+)
+
+// Feedable lists the running batches that have rows to feed.
+func (db *DB) Feedable(ctx context.Context) ([]paylink.FeedState, error) {
+	var out []paylink.FeedState
+	err := each(ctx, db.read, feedableQuery, nil, func(r *sql.Rows) error {
 		var f paylink.FeedState
 		if err := r.Scan(&f.Batch, &f.Priority, &f.Pending, &f.InFlight); err != nil {
 			return err
@@ -98,7 +104,7 @@ func (db *DB) Feed(ctx context.Context, id paylink.BatchID, n int) (wakes []payl
 // through, to halted when failures pass the brake. It returns what it stopped, for the operator.
 func (db *DB) Advance(ctx context.Context) (stopped []paylink.Batch, err error) {
 	var ids []paylink.BatchID
-	err = each(ctx, db.read, `SELECT id FROM batches WHERE state = 'running' AND state NOT IN ('done', 'canceled')`, nil, func(r *sql.Rows) error {
+	err = each(ctx, db.read, runningQuery, nil, func(r *sql.Rows) error {
 		var id paylink.BatchID
 		ids = append(ids, id)
 		return r.Scan(&ids[len(ids)-1])

@@ -52,14 +52,27 @@ func postgresSchemas(t testing.TB) func(testing.TB) string {
 	}
 }
 
-// TestConformance runs the suite over both databases.
+// TestConformance runs the suite over both databases, and then looks at the plans of every statement that SQLite's writer
+// has run in it.
 func TestConformance(t *testing.T) {
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
 			fresh := d.make(t)
+			statements := map[string]bool{}
 			ledgertest.Run(t, func(t *testing.T, now func() time.Time) *ledger.DB {
-				return ledgertest.Open(t, fresh(t), now)
+				db := ledgertest.Open(t, fresh(t), now)
+				if d.name == "sqlite" {
+					t.Cleanup(func() {
+						for _, s := range db.WriterStatements() {
+							statements[s] = true
+						}
+					})
+				}
+				return db
 			})
+			if d.name == "sqlite" {
+				t.Run("plans", func(t *testing.T) { noScans(t, statements) })
+			}
 		})
 	}
 }

@@ -21,9 +21,11 @@ const fallbackWindow = 24 * time.Hour
 // that says there is none. Messages of a channel in park are left to the sweeper.
 func (t *tx) oweMessages(r paylink.Request, c paylink.Contact, park map[paylink.Channel]bool) ([]paylink.Wake, error) {
 	var born, owed int
-	if err := t.row(`SELECT count(*), count(CASE WHEN state = 'owed' THEN 1 END) FROM messages WHERE request_id = $1`, int64(r.ID)).
-		Scan(&born, &owed); err != nil {
-		return nil, err
+	if r.Epoch > 1 { // woken for the first time it has no messages yet
+		if err := t.row(`SELECT count(*), count(CASE WHEN state = 'owed' THEN 1 END) FROM messages WHERE request_id = $1`, int64(r.ID)).
+			Scan(&born, &owed); err != nil {
+			return nil, err
+		}
 	}
 	var all []paylink.Wake
 	var err error
@@ -346,15 +348,21 @@ func (db *DB) CommitMessage(ctx context.Context, c paylink.MessageClaim, opt pay
 		if db.clock == nil && db.dialect.clock != "" {
 			clock = db.dialect.clock
 		}
+		shown := int64(0) // the session whose link the message shows, which must not be dead or on its way there
+		if opt.Reveals {
+			shown = int64(c.SessionID)
+		}
 		err := t.one(`
 			UPDATE messages SET state = 'committing', updated_at = $4
 			WHERE id = $1 AND state = 'claimed' AND epoch = $2
 				AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = $3 AND a.state = 'open' AND a.phase = 'prepared' AND a.lease_until - $5 > `+clock+`)
 				AND EXISTS (SELECT 1 FROM requests r WHERE r.id = messages.request_id AND r.payment IN ('unpaid', 'partially_paid') AND r.canceled_at IS NULL)
 				AND EXISTS (SELECT 1 FROM batches b WHERE b.id = $6 AND b.state IN ('running', 'done'))
-				AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.channel = $7 AND s.address_hash = $8 AND s.lifted_at IS NULL)`,
+				AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.channel = $7 AND s.address_hash = $8 AND s.lifted_at IS NULL)
+				AND (CAST($9 AS BIGINT) = 0 OR EXISTS (SELECT 1 FROM sessions s WHERE s.id = CAST($9 AS BIGINT)
+					AND s.state IN ('open', 'pending', 'attempted') AND s.ending = ''))`,
 			int64(c.Message.ID), c.Epoch, int64(c.Attempt), t.now, opt.Timeout.Milliseconds(),
-			int64(c.Request.ID.Batch()), string(c.Message.Channel), c.AddressHash)
+			int64(c.Request.ID.Batch()), string(c.Message.Channel), c.AddressHash, shown)
 		if err != nil {
 			return fmt.Errorf("message %s may not be sent any more: %w", c.Message.ID, err)
 		}
@@ -427,15 +435,19 @@ func (t *tx) accept(m paylink.Message, attempt paylink.AttemptID, ref string, se
 	if err := t.closeAttempt(attempt, "accepted", ref, nil); err != nil {
 		return err
 	}
-	var from paylink.MessageState
-	if err := t.row(`SELECT state FROM messages WHERE id = $1`, int64(m.ID)).Scan(&from); err != nil {
-		return err
-	}
-	if from.Rank() < paylink.MessageAccepted.Rank() { // a receipt may have been faster than the answer
-		if err := t.moveMessage(m.ID, m.RequestID, from, paylink.MessageAccepted, why, `wake_at = NULL, provider_ref = $5, segments = $6, cause = '', code = ''`,
-			ref, segments); err != nil {
+	const set = `wake_at = NULL, provider_ref = $5, segments = $6, cause = '', code = ''`
+	err := t.moveMessage(m.ID, m.RequestID, paylink.MessageCommitting, paylink.MessageAccepted, why, set, ref, segments)
+	if errors.Is(err, paylink.ErrConflict) { // unknown by now, or a receipt was faster than the answer
+		var from paylink.MessageState
+		if err := t.row(`SELECT state FROM messages WHERE id = $1`, int64(m.ID)).Scan(&from); err != nil {
 			return err
 		}
+		if err = nil; from.Rank() < paylink.MessageAccepted.Rank() {
+			err = t.moveMessage(m.ID, m.RequestID, from, paylink.MessageAccepted, why, set, ref, segments)
+		}
+	}
+	if err != nil {
+		return err
 	}
 	return t.settle(m.RequestID, "", why, false)
 }

@@ -80,28 +80,20 @@ func AddressHash(ch paylink.Channel, address string) string {
 func (t *tx) settle(id paylink.RequestID, actor, why string, byCommand bool) error {
 	var from paylink.DispatchState
 	var payment paylink.PaymentState
-	var step, cause, code string
+	var step, cause, code, failedCause, failedCode, quietCause string
 	var canceled sql.NullInt64
-	if err := t.row(`SELECT dispatch, payment, step, cause, code, canceled_at FROM requests WHERE id = $1`, int64(id)).
-		Scan(&from, &payment, &step, &cause, &code, &canceled); err != nil {
-		return err
-	}
-	if from == paylink.DispatchPending {
-		return nil
-	}
-	parts := paylink.DispatchParts{
-		SessionOwed: step == stepSession, SessionUnknown: step == stepLost, SessionFailed: step == stepRefused,
-		Settled: !payment.Owes(), Canceled: canceled.Valid,
-	}
-	var failedCause, failedCode, quietCause string
-	err := t.each(`SELECT state, cause, code FROM messages WHERE request_id = $1 AND purpose = $2 ORDER BY id`, []any{int64(id), paylink.PurposeLink},
-		func(r *sql.Rows) error {
+	var parts paylink.DispatchParts
+	err := t.each(`SELECT r.dispatch, r.payment, r.step, r.cause, r.code, r.canceled_at, COALESCE(m.state, ''), COALESCE(m.cause, ''), COALESCE(m.code, '')
+		FROM requests r LEFT JOIN messages m ON m.request_id = r.id AND m.purpose = $2 WHERE r.id = $1 ORDER BY m.id`,
+		[]any{int64(id), paylink.PurposeLink}, func(r *sql.Rows) error {
 			var s paylink.MessageState
 			var c, k string
-			if err := r.Scan(&s, &c, &k); err != nil {
+			if err := r.Scan(&from, &payment, &step, &cause, &code, &canceled, &s, &c, &k); err != nil {
 				return err
 			}
 			switch s {
+			case "":
+				return nil
 			case paylink.MessageFailed, paylink.MessageUndelivered:
 				failedCause, failedCode = c, k
 			case paylink.MessageSuppressed:
@@ -110,9 +102,11 @@ func (t *tx) settle(id paylink.RequestID, actor, why string, byCommand bool) err
 			parts.Messages = append(parts.Messages, s)
 			return nil
 		})
-	if err != nil {
+	if err != nil || from == "" || from == paylink.DispatchPending {
 		return err
 	}
+	parts.SessionOwed, parts.SessionUnknown, parts.SessionFailed = step == stepSession, step == stepLost, step == stepRefused
+	parts.Settled, parts.Canceled = !payment.Owes(), canceled.Valid
 	to := paylink.Dispatch(parts)
 	newCause, newCode := "", ""
 	switch to {

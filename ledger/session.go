@@ -116,22 +116,19 @@ func (db *DB) RecordSession(ctx context.Context, c paylink.SessionClaim, s payli
 			return err
 		}
 		id := c.Request.ID
-		var payment paylink.PaymentState
-		if err := t.row(`SELECT payment FROM requests WHERE id = $1`, int64(id)).Scan(&payment); err != nil {
+		owing, err := t.exec(`UPDATE requests SET step = 'messages', wake_at = NULL, tries = 0, cause = '', code = ''
+			WHERE id = $1 AND payment IN ('unpaid', 'partially_paid')`, int64(id))
+		if err != nil {
 			return err
 		}
-		if !payment.Owes() { // called off or paid while the provider was busy
+		if owing == 0 { // called off or paid while the provider was busy
 			if _, err := t.exec(`UPDATE sessions SET ending = 'canceled', check_at = $2 WHERE id = $1`, int64(c.Session), t.now); err != nil {
 				return err
 			}
 			return t.setStep(id, stepNone)
 		}
-		if _, err := t.exec(`UPDATE requests SET step = 'messages', wake_at = NULL, tries = 0, cause = '', code = '' WHERE id = $1`, int64(id)); err != nil {
-			return err
-		}
-		wakes, err = t.oweMessages(c.Request, c.Contact, c.Park)
-		if err != nil {
-			return err
+		if wakes, err = t.oweMessages(c.Request, c.Contact, c.Park); err != nil || len(wakes) > 0 {
+			return err // with a message owed it is in flight, as it was
 		}
 		return t.settle(id, "", "", false)
 	})

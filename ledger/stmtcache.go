@@ -65,13 +65,15 @@ func anonymous(query string) (text string, order []int) {
 	return b.String(), order
 }
 
-// arrange puts the arguments in the order of the placeholders.
+// arrange puts the arguments in the order of the placeholders. If one is missing there are fewer than placeholders, and
+// the driver says so.
 func (s *cachedStmt) arrange(args []any) []any {
-	out := make([]any, len(s.order))
-	for i, at := range s.order {
-		if at < len(args) { // else the driver says what is missing
-			out[i] = args[at]
+	out := make([]any, 0, len(s.order))
+	for _, at := range s.order {
+		if at < 0 || at >= len(args) {
+			break
 		}
+		out = append(out, args[at])
 	}
 	return out
 }

@@ -33,12 +33,19 @@ func (db *DB) Sweep(ctx context.Context, opt paylink.SweepOptions) (wakes []payl
 	return wakes, err
 }
 
+// The sweeper's looks, several times a second however large the ledger is; a test holds them to their indexes.
+const (
+	awakeQuery = `SELECT (request_id >> 32) FROM messages WHERE channel = $1 AND (request_id >> 32) > $2
+		AND wake_at IS NOT NULL ORDER BY (request_id >> 32) LIMIT 1`
+	dueRequestsQuery = `SELECT id, id FROM requests WHERE wake_at <= $1 AND wake_at IS NOT NULL ORDER BY wake_at LIMIT $2`
+	dueSessionsQuery = `SELECT id, request_id FROM sessions WHERE check_at <= $1 AND check_at IS NOT NULL ORDER BY check_at LIMIT $2`
+)
+
 // awake lists the batches that have a message of the channel to wake, by hopping through the index.
 func (db *DB) awake(ctx context.Context, ch paylink.Channel) ([]paylink.BatchID, error) {
 	var out []paylink.BatchID
 	for last := int64(0); ; {
-		err := db.read.QueryRowContext(ctx, `SELECT (request_id >> 32) FROM messages WHERE channel = $1 AND (request_id >> 32) > $2
-			AND wake_at IS NOT NULL ORDER BY (request_id >> 32) LIMIT 1`, string(ch), last).Scan(&last)
+		err := db.read.QueryRowContext(ctx, awakeQuery, string(ch), last).Scan(&last)
 		if err == sql.ErrNoRows {
 			return out, nil
 		}
@@ -80,12 +87,14 @@ func (db *DB) sweepMessages(ctx context.Context, ch paylink.Channel, opt paylink
 	return wakes, nil
 }
 
-// leftBehind is how many stale claims one sweep takes up at once, beside the window for owed messages.
+// leftBehind is how many stale claims one sweep takes up at once, beside the window for owed messages and the one for
+// look-ups. Look-ups have a window too: each is a task in the queue, and a channel that stands still would gather them.
 const leftBehind = 500
 
 func (db *DB) sweepBatch(ctx context.Context, ch paylink.Channel, b paylink.BatchID, share int, opt paylink.SweepOptions) (wakes []paylink.Wake, err error) {
 	err = db.change(ctx, func(t *tx) error {
 		wakes = nil
+		share, inquiries := share, share // look-ups go on while the batch stands still
 		state, err := t.batchState(b)
 		if err != nil {
 			return err
@@ -98,6 +107,10 @@ func (db *DB) sweepBatch(ctx context.Context, ch paylink.Channel, b paylink.Batc
 			}
 			share = 0
 		}
+		parts := []struct {
+			where string
+			limit int
+		}{{`m.state = 'owed'`, share}, {`m.state = 'unknown'`, inquiries}, {`m.state NOT IN ('owed', 'unknown')`, leftBehind}}
 		var due []dueMessage
 		collect := func(where string, limit int) error {
 			if limit <= 0 {
@@ -112,11 +125,10 @@ func (db *DB) sweepBatch(ctx context.Context, ch paylink.Channel, b paylink.Batc
 				return err
 			})
 		}
-		if err := collect(`m.state = 'owed'`, share); err != nil {
-			return err
-		}
-		if err := collect(`m.state <> 'owed'`, leftBehind); err != nil {
-			return err
+		for _, p := range parts {
+			if err := collect(p.where, p.limit); err != nil {
+				return err
+			}
 		}
 		for _, d := range due {
 			w, err := t.sweepMessage(d, opt)
@@ -181,7 +193,7 @@ func (db *DB) sweepRequests(ctx context.Context, limit int) (wakes []paylink.Wak
 		return nil, nil
 	}
 	var due []paylink.RequestID
-	if err := db.dueIDs(ctx, `SELECT id, id FROM requests WHERE wake_at <= $1 AND wake_at IS NOT NULL ORDER BY wake_at LIMIT $2`, limit,
+	if err := db.dueIDs(ctx, dueRequestsQuery, limit,
 		func(_ int64, id paylink.RequestID) { due = append(due, id) }); err != nil || len(due) == 0 {
 		return nil, err
 	}
@@ -240,7 +252,7 @@ func (db *DB) sweepSessions(ctx context.Context, limit int) (wakes []paylink.Wak
 	}
 	var due []paylink.SessionID
 	var of []paylink.RequestID
-	if err := db.dueIDs(ctx, `SELECT id, request_id FROM sessions WHERE check_at <= $1 AND check_at IS NOT NULL ORDER BY check_at LIMIT $2`, limit,
+	if err := db.dueIDs(ctx, dueSessionsQuery, limit,
 		func(id int64, req paylink.RequestID) { due, of = append(due, paylink.SessionID(id)), append(of, req) }); err != nil || len(due) == 0 {
 		return nil, err
 	}

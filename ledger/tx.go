@@ -89,12 +89,16 @@ func (t *tx) one(query string, args ...any) error {
 }
 
 func (t *tx) row(query string, args ...any) *sql.Row {
-	t.wrote = t.wrote || !strings.HasPrefix(strings.TrimSpace(query), "SELECT")
+	t.wrote = t.wrote || writes(query)
 	return t.q.QueryRowContext(t.ctx, query, args...)
 }
 
+// writes reports whether a statement that returns rows changes some, too.
+func writes(query string) bool { return !strings.HasPrefix(strings.TrimSpace(query), "SELECT") }
+
 // each runs a query and hands every row to scan.
 func (t *tx) each(query string, args []any, scan func(*sql.Rows) error) error {
+	t.wrote = t.wrote || writes(query)
 	return each(t.ctx, t.q, query, args, scan)
 }
 

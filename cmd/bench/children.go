@@ -153,7 +153,7 @@ func runWorker(ctx context.Context, batch string) (result, error) {
 		case err := <-ended:
 			stop()
 			return result{}, fmt.Errorf("the worker stopped: %w", err)
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		}
 		if st, err = w.Ledger.Status(ctx, id); err != nil {
 			stop()

@@ -33,8 +33,8 @@ func (a *app) report(d did, format string, args ...any) error {
 func (a *app) pauseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "pause BATCH", Short: "stop a batch for now",
-		Long: `pause stops a batch for now: nothing more of it is begun; messages that are just
-being handed to a provider go out. Links that payers have keep working.
+		Long: `pause stops a batch for now: nothing more of it is begun; messages that are
+just being handed to a provider go out. Links that payers have keep working.
 
   enqueue pause b7 --why "wrong due date"
 
@@ -62,12 +62,12 @@ Next: enqueue resume BATCH, or enqueue cancel BATCH.`,
 func (a *app) resumeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "resume BATCH|checkout|email|sms|whatsapp", Short: "let a batch or a provider go on",
-		Long: `resume lets a batch go on that is paused, was halted by its brake, or is held after
-its canary. What failed before does not count for the brake any more.
+		Long: `resume lets a batch go on that is paused, was halted by its brake, or is held
+after its canary. What failed before does not count for the brake any more.
 
 With the name of a provider it lets that be tried again at once: a provider is
-halted when it does not accept our account or sender, and stays so until somebody
-has mended that.
+halted when it does not accept our account or sender, and stays so until
+somebody has mended that.
 
   enqueue resume b7
   enqueue resume sms`,
@@ -111,10 +111,10 @@ has mended that.
 func (a *app) cancelCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cancel BATCH|REQUEST", Short: "call off a batch or one request",
-		Long: `cancel calls a batch or a request off: nothing more of it is sent, the debts are no
-longer asked for, and links that payers have are ended at the payment provider by
-the workers. What was sent stays sent; money that comes all the same is recorded.
-It cannot be taken back.
+		Long: `cancel calls a batch or a request off: nothing more of it is sent, the debts
+are no longer asked for, and links that payers have are ended at the payment
+provider by the workers. What was sent stays sent; money that comes all the
+same is recorded. It cannot be taken back.
 
   enqueue cancel b7 --why "sent to the wrong list"
   enqueue cancel b7.42 --yes
@@ -185,9 +185,9 @@ func (a *app) retryCommand() *cobra.Command {
 	var cause string
 	cmd := &cobra.Command{
 		Use: "retry BATCH", Short: "send the failed requests of a batch again",
-		Long: `retry owes the failed requests of a batch again, all of them or those that failed
-for one cause. Those that were paid meanwhile, and those whose outcome is unknown,
-are left alone. A batch that was done runs again.
+		Long: `retry owes the failed requests of a batch again, all of them or those that
+failed for one cause. Those that were paid meanwhile, and those whose outcome
+is unknown, are left alone. A batch that was done runs again.
 
   enqueue status b7                     shows the causes
   enqueue retry b7 --cause mailbox_full`,
@@ -214,7 +214,7 @@ are left alone. A batch that was done runs again.
 				}
 				if n = causes[paylink.Cause(cause)]; n == 0 {
 					have := slices.Sorted(maps.Keys(causes))
-					return fmt.Errorf("no request of %s failed for %s; the causes there are: %s", id, cause, orElse(words(have), "none"))
+					return fmt.Errorf("no request of %s failed for %s\nThe causes there are: %s", id, cause, orElse(words(have), "none"))
 				}
 				of = " that failed for " + cause
 			}
@@ -247,10 +247,10 @@ func (a *app) resendCommand() *cobra.Command {
 	var channel string
 	cmd := &cobra.Command{
 		Use: "resend REQUEST", Short: "send one payer the message again",
-		Long: `resend sends one payer the message again, by the first channel of each route or by
-the one that --channel names. A message whose answer was lost and that is still
-being looked up stands in the way; one that is held for you is given up: the payer
-may then have two.
+		Long: `resend sends one payer the message again, by the first channel of each route
+or by the one that --channel names. A message whose answer was lost and that
+is still being looked up stands in the way; one that is held for you is given
+up: the payer may then have two.
 
   enqueue resend b7.42
   enqueue resend b7.42 --channel sms --why "asked on the telephone"`,

@@ -187,7 +187,7 @@ func (a *app) ledger(ctx context.Context, opt ledger.Options, create bool) (*led
 	if path, ok := strings.CutPrefix(address, "sqlite:"); ok && !create {
 		path = strings.TrimPrefix(path, "//")
 		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%w at %s\nThe first send makes it; DUNLIN_DATABASE_URL says where.", errNoLedger, path)
+			return nil, fmt.Errorf("%w at %s\nThe first send makes it; DUNLIN_DATABASE_URL says where", errNoLedger, path)
 		}
 	}
 	if a.db, err = ledger.Open(ctx, address, opt); err != nil {

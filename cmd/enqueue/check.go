@@ -17,20 +17,20 @@ import (
 	"dunlin/templates"
 )
 
-const checkHelp = `check reads a payer file to its end and shows what sending it would mean: how its
-columns and channels were understood, how much is asked for, how many messages
-go out and what they cost, when it would be through, and which rows are wrong and
-why. It sends and writes nothing, and needs no provider's key.
+const checkHelp = `check reads a payer file to its end and shows what sending it would mean: how
+its columns and channels were understood, how much is asked for, how many
+messages go out and what they cost, when it would be through, and which rows
+are wrong and why. It sends and writes nothing, and needs no provider's key.
 
-If there is a ledger it also finds debts that are already being asked for. Files
-are CSV, XLSX, a JSON array or NDJSON.
+If there is a ledger it also finds debts that are already being asked for.
+Files are CSV, XLSX, a JSON array or NDJSON.
 
   enqueue check payers.csv
   enqueue check payers.xlsx --sheet March --currency KWD --country KW
   enqueue check old.csv --number-format '1.234,5' --encoding windows-1256
 
-Exit code 3 says that some rows would be rejected, 1 that the file cannot be used
-or no row of it can be sent. Next: enqueue send FILE.`
+Exit code 3 says that some rows would be rejected, 1 that the file cannot be
+used or no row of it can be sent. Next: enqueue send FILE.`
 
 // readingFlags are the flags that say how a file is read.
 type readingFlags struct {

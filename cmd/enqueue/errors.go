@@ -14,11 +14,11 @@ import (
 	"dunlin/paylink"
 )
 
-const errorsHelp = `errors gives the rejected rows of a batch back as a CSV file, in the columns of the
-file that was sent, with what is wrong and what to do in two columns at the end.
-Mend the cells and send it: the new batch knows which rows it mends, and they are
-left out here from then on (--all shows them still). Leave the column error alone:
-it begins with the name of the row.
+const errorsHelp = `errors gives the rejected rows of a batch back as a CSV file, in the columns
+of the file that was sent, with what is wrong and what to do in two columns at
+the end. Mend the cells and send it: the new batch knows which rows it mends,
+and they are left out here from then on (--all shows them still). Leave the
+column error alone: it begins with the name of the row.
 
   enqueue errors b7 -o fix.csv
   enqueue send fix.csv

@@ -51,6 +51,19 @@ func TestExitCodes(t *testing.T) {
 		{"verify", []string{"verify", "b2"}, exitDone},
 		{"unknown command", []string{"reconcile"}, exitUsage},
 		{"help", []string{"--help"}, exitDone},
+		{"help of check", []string{"check", "--help"}, exitDone},
+		{"help of send", []string{"send", "--help"}, exitDone},
+		{"help of status", []string{"status", "--help"}, exitDone},
+		{"help of requests", []string{"requests", "--help"}, exitDone},
+		{"help of show", []string{"show", "--help"}, exitDone},
+		{"help of errors", []string{"errors", "--help"}, exitDone},
+		{"help of export", []string{"export", "--help"}, exitDone},
+		{"help of verify", []string{"verify", "--help"}, exitDone},
+		{"help of pause", []string{"pause", "--help"}, exitDone},
+		{"help of resume", []string{"resume", "--help"}, exitDone},
+		{"help of cancel", []string{"cancel", "--help"}, exitDone},
+		{"help of retry", []string{"retry", "--help"}, exitDone},
+		{"help of resend", []string{"resend", "--help"}, exitDone},
 	} {
 		var out, errs bytes.Buffer
 		if got := run(t.Context(), tt.args, env, strings.NewReader(""), &out, &errs); got != tt.want {

@@ -11,14 +11,15 @@ import (
 	"dunlin/ledger"
 )
 
-const exportHelp = `export writes one line a request: what was done about it, what the payer did, and
-by which numbers the providers know it. It holds no names and addresses; the
-reference leads back to your own books.
+const exportHelp = `export writes one line a request: what was done about it, what the payer did,
+and by which numbers the providers know it. It holds no names and addresses;
+the reference leads back to your own books.
 
   enqueue export b7 -o b7.csv
   enqueue export b7 --json
 
-Cells that a spreadsheet could take for a formula get an apostrophe before them.`
+Cells that a spreadsheet could take for a formula get an apostrophe before
+them.`
 
 // exportHeader is the header of the export. Columns are only ever added at its end.
 var exportHeader = []string{"request", "row", "line", "reference", "customer_id", "invoice_number", "dispatch_state", "payment_state", "cause", "code",

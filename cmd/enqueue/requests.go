@@ -11,17 +11,18 @@ import (
 	"dunlin/paylink"
 )
 
-const requestsHelp = `requests lists the requests of a batch, one a line: what was done about each and
-what the payer did.
+const requestsHelp = `requests lists the requests of a batch, one a line: what was done about each
+and what the payer did.
 
   enqueue requests b7 --state failed
   enqueue requests b7 --payment unpaid --state sent
   enqueue requests b7 --reference INV-2027-0012 --json
   enqueue requests b7 --json | jq -r 'select(.payment_state=="unpaid").link'
 
---json prints one object a line, with the payer's link and the messages. The link
-is ours if DUNLIN_PUBLIC_URL is set, else the payment provider's, once the payer
-was given it. Whoever has a link can see what it asks for: keep lists of them safe.`
+--json prints one object a line, with the payer's link and the messages. The
+link is ours if DUNLIN_PUBLIC_URL is set, else the payment provider's, once
+the payer was given it. Whoever has a link can see what it asks for: keep
+lists of them safe.`
 
 // requestJSON is a line of requests --json.
 type requestJSON struct {

@@ -9,7 +9,8 @@ import (
 	"dunlin/paylink"
 )
 
-const rootHelp = `enqueue sends payment links to the people in a file and tells what became of each.
+const rootHelp = `enqueue sends payment links to the people in a file and tells what became of
+each.
 
 The usual way of a file:
 
@@ -19,11 +20,12 @@ The usual way of a file:
   enqueue errors b1 -o fix.csv the rejected rows, to be mended and sent again
   enqueue export b1            one line a request: what was sent, what was paid
 
-A batch is one file (b1), a request is one of its rows (b1.42). Everything is kept
-in the ledger that DUNLIN_DATABASE_URL names; the workers send.
+A batch is one file (b1), a request is one of its rows (b1.42). Everything is
+kept in the ledger that DUNLIN_DATABASE_URL names; the workers send.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 rows were rejected (the good ones
-went). With --json numbers are plain and every answer is one JSON object a line.`
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 rows were rejected (the good
+ones went). With --json numbers are plain and every answer is one JSON object
+a line.`
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -36,6 +38,7 @@ func (a *app) rootCommand() *cobra.Command {
 			a.parsed = true
 		},
 	}
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 79"))
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "answer in JSON")
 	root.PersistentFlags().SortFlags = false
 	root.AddGroup(&cobra.Group{ID: "send", Title: "To send:"}, &cobra.Group{ID: "look", Title: "To look:"}, &cobra.Group{ID: "act", Title: "To act:"})

@@ -41,7 +41,6 @@ func (s *screen) paint(code, text string) string {
 }
 
 func (s *screen) bold(t string) string   { return s.paint("1", t) }
-func (s *screen) dim(t string) string    { return s.paint("2", t) }
 func (s *screen) red(t string) string    { return s.paint("31", t) }
 func (s *screen) green(t string) string  { return s.paint("32", t) }
 func (s *screen) yellow(t string) string { return s.paint("33", t) }
@@ -51,7 +50,8 @@ func (s *screen) wrap(indent, text string) string {
 	return hang(s.width()-1, indent, indent, text)
 }
 
-// hang is wrap with a first line that begins otherwise. func hang(width int, first, indent, text string) string {
+// hang is wrap with a first line that begins otherwise.
+func hang(width int, first, indent, text string) string {
 	var b strings.Builder
 	b.WriteString(first)
 	at, begun := visible(first), false

@@ -14,14 +14,14 @@ import (
 	"dunlin/paylink"
 )
 
-const sendHelp = `send brings a payer file into the ledger, shows the plan as check does, asks, and
-sets the workers going. It returns when the batch is safely in the ledger and the
-queue; --follow watches it to the end, and Ctrl-C then stops watching, not the
-batch.
+const sendHelp = `send brings a payer file into the ledger, shows the plan as check does, asks,
+and sets the workers going. It returns when the batch is safely in the ledger
+and the queue; --follow watches it to the end, and Ctrl-C then stops watching,
+not the batch.
 
   enqueue send payers.csv
   enqueue send payers.csv --yes --follow       from a script
-  enqueue send payers.csv --canary 50          50 rows first, the rest when they arrived
+  enqueue send payers.csv --canary 50          50 rows first, the rest later
   enqueue send payers.csv --strict --yes       all rows or none
   enqueue send b7                              a draft that was left, now
 
@@ -29,10 +29,10 @@ Rows that are wrong are left out; the good ones go (exit code 3), and enqueue
 errors BATCH gives the others back as a file to mend and send: the new batch
 remembers which rows it mended.
 
-Where nobody can be asked, --yes is needed; without it the batch stays a draft and
-the exit code is 2. A send that was killed goes on where it stopped: send the same
-file again. A file that was sent before is refused; --again sends it once more.
-An argument that names a file is a file, else it must be a batch.`
+Where nobody can be asked, --yes is needed; without it the batch stays a draft
+and the exit code is 2. A send that was killed goes on where it stopped: send
+the same file again. A file that was sent before is refused; --again sends it
+once more. An argument that names a file is a file, else it must be a batch.`
 
 type sendFlags struct {
 	readingFlags
@@ -223,7 +223,6 @@ func (a *app) sendBatch(ctx context.Context, db *ledger.DB, b paylink.Batch, pla
 // progress shows how an import gets on: a bar on a terminal, a line now and then elsewhere.
 type progress struct {
 	s     *screen
-	quiet bool
 	now   func() time.Time
 	begun time.Time
 	last  time.Time

@@ -11,9 +11,9 @@ import (
 	"dunlin/paylink"
 )
 
-const showHelp = `show tells everything about one request: whom it asks for what, where it stands,
-and every event of it, in words, with who did it and when. Times are in the zone
-that DUNLIN_DEFAULT_TIMEZONE names.
+const showHelp = `show tells everything about one request: whom it asks for what, where it
+stands, and every event of it, in words, with who did it and when. Times are
+in the zone that DUNLIN_DEFAULT_TIMEZONE names.
 
   enqueue show b7.42
   enqueue show b7.42 --json`

@@ -15,8 +15,8 @@ import (
 	"dunlin/paylink"
 )
 
-const statusHelp = `status lists the newest batches; with a batch it shows its till: every row of the
-file is in exactly one place, and the places add up to the rows.
+const statusHelp = `status lists the newest batches; with a batch it shows its till: every row of
+the file is in exactly one place, and the places add up to the rows.
 
   rejected    wrong in the file, not taken        enqueue errors BATCH
   pending     not begun
@@ -32,8 +32,8 @@ file is in exactly one place, and the places add up to the rows.
   enqueue status b7 --follow
   enqueue status b7 --json | jq .counts.failed
 
---follow watches until nothing is pending or in flight. Ctrl-C stops watching, not
-the batch. A batch that halts itself ends the watch with exit code 1.`
+--follow watches until nothing is pending or in flight. Ctrl-C stops watching,
+not the batch. A batch that halts itself ends the watch with exit code 1.`
 
 func (a *app) statusCommand() *cobra.Command {
 	var follow bool

@@ -10,10 +10,11 @@ import (
 	"dunlin/paylink"
 )
 
-const verifyHelp = `verify proves a batch's books: it compares four records that were written apart,
-the number of rows that the file had, the events, the rows themselves and the
-counters, and checks what must hold besides: one live link a debt, no message
-accepted without a provider's reference, and more. Without a batch it verifies all.
+const verifyHelp = `verify proves a batch's books: it compares four records that were written
+apart, the number of rows that the file had, the events, the rows themselves
+and the counters, and checks what must hold besides: one live link a debt, no
+message accepted without a provider's reference, and more. Without a batch it
+verifies all.
 
 Exit code 1 says that something differs. It changes nothing.`
 

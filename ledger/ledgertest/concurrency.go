@@ -33,7 +33,7 @@ func together(n int, fn func(i int)) {
 	wg.Wait()
 }
 
-// settled tells an error that callers are told to expect from one that they are not.
+// expected tells an error that callers are told to expect from one that they are not.
 func (s *scene) expected(err error) bool {
 	if err != nil && !errors.Is(err, paylink.ErrConflict) {
 		s.Errorf("got error %v", err)
@@ -320,14 +320,14 @@ func mixedWork(s *scene) {
 		s.clock.Advance(time.Minute) // longer than a lease, shorter than the grace that a wake has
 		Audit(s.T, s.db)
 		if s.Failed() {
-			dumpXX(s.T, s.db, b); s.Fatalf("in round %d", round)
+			s.Fatalf("in round %d", round)
 		}
 	}
 	if got := s.counts(b); !got.Done() {
 		s.Errorf("got counts %+v: something is owed for ever", got)
 		for _, l := range s.lines(b) {
 			if l.Request.Dispatch == paylink.DispatchInFlight {
-				s.Logf("%s: %s", l.Request.ID, describe(l)); dumpYY(s.T, s.db, l.Request.ID)
+				s.Logf("%s: %s", l.Request.ID, describe(l))
 			}
 		}
 	}

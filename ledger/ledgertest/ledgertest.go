@@ -228,32 +228,3 @@ func Audit(t testing.TB, db *ledger.DB) {
 		}
 	}
 }
-
-func dumpXX(t testing.TB, db *ledger.DB, b paylink.BatchID) {
-	for row := 1; row <= 200; row++ {
-		id := paylink.NewRequestID(b, row)
-		l, _ := db.Request(t.Context(), id)
-		ev, _ := db.Timeline(t.Context(), id)
-		have := map[int64]bool{}
-		for _, e := range ev {
-			if e.Entity == "message" {
-				have[e.EntityID] = true
-			}
-		}
-		for _, m := range l.Messages {
-			if !have[int64(m.ID)] {
-				t.Log(id, describe(l))
-				for _, e := range ev {
-					t.Log(e.At.Format("15:04"), e.Entity, e.EntityID, e.From, e.To, e.Actor, e.Why)
-				}
-			}
-		}
-	}
-}
-
-func dumpYY(t testing.TB, db *ledger.DB, id paylink.RequestID) {
-	ev, _ := db.Timeline(t.Context(), id)
-	for _, e := range ev {
-		t.Log(e.At.Format("15:04"), e.Entity, e.EntityID, e.From, e.To, e.Actor, e.Why)
-	}
-}

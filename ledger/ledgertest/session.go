@@ -190,5 +190,5 @@ func deferred(s *scene) {
 	s.conflict(err)
 	s.clock.Advance(10*time.Minute + grace)
 	s.accept(one(s, s.sweep()))
-	s.refused(s.db.Defer(ctx, paylink.Wake{Task: paylink.TaskSettle}, at), paylink.ErrInvalid)
+	s.refused(s.db.Defer(ctx, paylink.Wake{Task: paylink.TaskFeed}, at), paylink.ErrInvalid)
 }
