@@ -290,6 +290,7 @@ func TestManyTestTheWater(t *testing.T) {
 			t.Fatal(err)
 		}
 		open(w, jobs.ProviderCheckout, paylink.GateOpen, w.clock.Now())
+		w.restart()
 		w.fault(sandbox.Rule{Name: "probe", Provider: sandbox.Ottu, Op: "create", Action: sandbox.Hang})
 		wakes := w.queue.ready(w.clock.Now())
 		done := make(chan error, len(wakes))
@@ -299,6 +300,7 @@ func TestManyTestTheWater(t *testing.T) {
 		for range len(wakes) - 1 {
 			<-done
 		}
+		w.until("somebody tests the water", func() bool { return w.box.Hits("probe") > 0 })
 		if n := w.box.Hits("probe"); n != 1 {
 			t.Errorf("got %d calls, want one", n)
 		}

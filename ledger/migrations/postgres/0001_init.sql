@@ -207,7 +207,7 @@ CREATE TABLE tallies (
   PRIMARY KEY (batch_id, kind, state, shard)
 );
 
--- Addresses are kept as hashes: enough to keep silent, useless to anybody who copies the table.
+-- Addresses are kept as hashes: enough to keep silent, and out of sight. Whoever tries every phone number finds one.
 CREATE TABLE suppressions (
   channel      TEXT   NOT NULL,
   address_hash TEXT   NOT NULL,
