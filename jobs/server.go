@@ -15,7 +15,7 @@ import (
 // Concurrency is how many calls to each provider one process makes at once; 0 = a default per provider.
 type Concurrency map[Provider]int
 
-var defaultConcurrency = Concurrency{ProviderCheckout: 64, ProviderEmail: 32, ProviderSMS: 16, ProviderWhatsApp: 16}
+var defaultConcurrency = Concurrency{ProviderCheckout: 64, ProviderEmail: 48, ProviderSMS: 16, ProviderWhatsApp: 16}
 
 // RunConfig says how a worker is run over Redis.
 type RunConfig struct {
@@ -92,7 +92,9 @@ func (w *Worker) handle(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
-	err = w.Do(ctx, wake)
+	// Not with asynq's context: it ends when Redis has been away for half a minute, and a call that was broken off for that
+	// would be an unknown outcome. Every step has a time limit of its own.
+	err = w.Do(context.WithoutCancel(ctx), wake)
 	var later *Later
 	if err != nil && !errors.As(err, &later) {
 		w.Log.Error("task", "task", string(wake.Task), "name", wakeName(wake), "error", err)

@@ -52,15 +52,17 @@ func (db *DB) ClaimSession(ctx context.Context, id paylink.RequestID, epoch int6
 		}
 		c.OrderNo = paylink.NewOrderNo(c.Request.Reference)
 		lease := t.now + opt.Lease.Milliseconds()
-		if err := t.row(`
+		session, err := t.insert(`
 			INSERT INTO sessions (request_id, state, order_no, amount, currency, lease_until, check_at, created_at)
-			VALUES ($1, 'intent', $2, $3, $4, $5, $5, $6) RETURNING id`,
-			int64(id), c.OrderNo, c.Request.Amount.Minor, c.Request.Amount.Currency, lease, t.now).Scan(&c.Session); err != nil {
+			VALUES ($1, 'intent', $2, $3, $4, $5, $5, $6)`,
+			int64(id), c.OrderNo, c.Request.Amount.Minor, c.Request.Amount.Currency, lease, t.now)
+		if err != nil {
 			if t.db.dialect.unique(err) {
 				return fmt.Errorf("request %s has a session under way: %w", id, paylink.ErrConflict)
 			}
 			return err
 		}
+		c.Session = paylink.SessionID(session)
 		if err := t.one(`UPDATE requests SET wake_at = NULL WHERE id = $1 AND step = 'session' AND epoch = $2`, int64(id), epoch); err != nil {
 			return err
 		}
