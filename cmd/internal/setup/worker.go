@@ -49,7 +49,7 @@ type WorkerOptions struct {
 	// CallTimeout bounds one call to any provider; 0 = a value for each.
 	CallTimeout time.Duration
 	Name        string
-	Ledger  ledger.Options
+	Ledger      ledger.Options
 }
 
 // NewWorker wires a worker from the configuration: the ledger, the payment provider, and each channel that is configured.
