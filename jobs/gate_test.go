@@ -183,7 +183,7 @@ func TestBrokenTemplate(t *testing.T) {
 				}
 				w.settle()
 				ledgertest.Audit(t, w.db)
-				if c, n := w.counts(id), len(w.box.Messages()); c.Sent != 3 || n != 3 {
+				if c, n := w.counts(id), w.box.Counts().Messages; c.Sent != 3 || n != 3 {
 					t.Errorf("got %+v and %d messages after the mending, want 3 sent", c, n)
 				}
 			})
@@ -197,7 +197,7 @@ func TestBrokenTemplateOfADoneBatch(t *testing.T) {
 	onBoth(t, func(w *world) {
 		w.fault(sandbox.Rule{Provider: sandbox.SMTP, Op: "dot", Nth: 1, Action: sandbox.LoseAnswer})
 		w.send(1)
-		w.settleUntil(func() bool { return len(w.box.Mails()) == 1 })
+		w.settleUntil(func() bool { return w.box.Counts().Mails == 1 })
 		var builds atomic.Int64
 		good := w.config.Builder
 		w.config.Builder = brokenBuilder{good, &builds}
@@ -267,8 +267,8 @@ func TestBreaker(t *testing.T) {
 				w.box.ClearFaults()
 				w.settle()
 				ledgertest.Audit(t, w.db)
-				if c := w.counts(id); c.Sent != 20 || len(w.box.Mails()) != 20 {
-					t.Errorf("got %+v and %d mails when the provider worked again, want 20", c, len(w.box.Mails()))
+				if c := w.counts(id); c.Sent != 20 || w.box.Counts().Mails != 20 {
+					t.Errorf("got %+v and %d mails when the provider worked again, want 20", c, w.box.Counts().Mails)
 				}
 				if g := w.gate(tt.provider); g.State != paylink.GateClosed {
 					t.Errorf("the gate is %s, want closed", g.State)
@@ -527,7 +527,7 @@ func TestRateLimit(t *testing.T) {
 		{"settle", "email", []sandbox.Rule{{Provider: sandbox.Ottu, Op: "create", Nth: 1, Action: sandbox.LoseAnswer},
 			{Provider: sandbox.Ottu, Op: "expire", Nth: 1, Action: sandbox.FailBefore}}, func(w *world) bool { return w.box.Counts().Calls["ottu.expire"] > 0 }, false},
 		{"inquire", "sms", []sandbox.Rule{{Provider: sandbox.Twilio, Op: "send", Nth: 1, Action: sandbox.LoseAnswer}},
-			func(w *world) bool { return len(w.box.Messages()) > 0 }, false},
+			func(w *world) bool { return w.box.Counts().Messages > 0 }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onBoth(t, func(w *world) {
@@ -574,8 +574,8 @@ func TestHaltedChannelGathersNothing(t *testing.T) {
 		}
 		w.settle()
 		ledgertest.Audit(t, w.db)
-		if c := w.counts(id); c.Sent != 3 || len(w.box.Messages()) != 3 {
-			t.Errorf("got %+v and %d messages, want 3 sent", c, len(w.box.Messages()))
+		if c := w.counts(id); c.Sent != 3 || w.box.Counts().Messages != 3 {
+			t.Errorf("got %+v and %d messages, want 3 sent", c, w.box.Counts().Messages)
 		}
 	})
 }

@@ -19,18 +19,15 @@ type dialect struct {
 	insertRows int
 	// forUpdate ends a SELECT of a row that is about to be changed; "" where there is one writer.
 	forUpdate string
-	// insertEvents are the statements for so many events at once.
-	insertEvents [eventChunk + 1]string
-	unique       func(error) bool
+	unique    func(error) bool
 	// busy reports an error that a transaction may be tried again after.
 	busy func(error) bool
 }
 
 var sqliteDialect = dialect{
-	name:         "sqlite",
-	insertRows:   1,
-	shards:       1,
-	insertEvents: insertEvents(`INSERT OR FAIL`), // see insertMany
+	name:       "sqlite",
+	insertRows: 1,
+	shards:     1,
 	unique: func(err error) bool {
 		e, ok := errors.AsType[*sqlite.Error](err)
 		return ok && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
@@ -47,8 +44,7 @@ var postgresDialect = dialect{
 	clock:      `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`,
 	shards:     16,
 	// NO KEY: a foreign key that points at the row does not wait for it.
-	forUpdate:    ` FOR NO KEY UPDATE`,
-	insertEvents: insertEvents(`INSERT`),
+	forUpdate: ` FOR NO KEY UPDATE`,
 	unique: func(err error) bool {
 		e, ok := errors.AsType[*pgconn.PgError](err)
 		return ok && e.Code == "23505"

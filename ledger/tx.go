@@ -213,9 +213,9 @@ func (t *tx) flush() error {
 const eventChunk = 8
 
 // insertEvents are the statements for 1 to eventChunk events.
-func insertEvents(verb string) (texts [eventChunk + 1]string) {
+var insertEvents = func() (texts [eventChunk + 1]string) {
 	var b strings.Builder
-	b.WriteString(verb + ` INTO events (at, batch_id, request_id, entity, entity_id, from_state, to_state, actor, why, first_row, last_row, n) VALUES `)
+	b.WriteString(`INSERT INTO events (at, batch_id, request_id, entity, entity_id, from_state, to_state, actor, why, first_row, last_row, n) VALUES `)
 	for i := range eventChunk {
 		if i > 0 {
 			b.WriteByte(',')
@@ -231,7 +231,7 @@ func insertEvents(verb string) (texts [eventChunk + 1]string) {
 		texts[i+1] = b.String()
 	}
 	return texts
-}
+}()
 
 func (t *tx) flushEvents() error {
 	for chunk := range slices.Chunk(t.notes.events, t.db.dialect.insertRows) {
@@ -239,7 +239,7 @@ func (t *tx) flushEvents() error {
 		for _, e := range chunk {
 			args = append(args, e.at, int64(e.batch), int64(e.request), e.entity, e.id, e.from, e.to, e.actor, e.why, e.firstRow, e.lastRow, e.n)
 		}
-		if _, err := t.exec(t.db.dialect.insertEvents[len(chunk)], args...); err != nil {
+		if _, err := t.exec(insertEvents[len(chunk)], args...); err != nil {
 			return err
 		}
 	}
