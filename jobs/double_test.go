@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"dunlin/jobs"
-	"dunlin/notify"
 	"dunlin/paylink"
 )
 
@@ -310,11 +309,4 @@ func (p *pauses) list() []time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.asked)
-}
-
-// senderFunc is a sender made of a function.
-type senderFunc func(context.Context, notify.Outgoing, notify.Commit) (notify.Receipt, error)
-
-func (f senderFunc) Send(ctx context.Context, m notify.Outgoing, commit notify.Commit) (notify.Receipt, error) {
-	return f(ctx, m, commit)
 }

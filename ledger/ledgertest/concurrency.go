@@ -114,8 +114,14 @@ func lastTwo(s *scene) {
 		}
 	}
 	s.audit()
+	meet := [4]chan struct{}{make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})}
 	together(8, func(i int) {
 		for k := i / 2; k < rows; k += 4 {
+			if i%2 == 0 {
+				meet[i/2] <- struct{}{}
+			} else {
+				<-meet[i/2]
+			}
 			s.expected(s.db.AcceptMessage(s.Context(), claims[i%2][k], "ref", 1))
 		}
 	})
