@@ -370,79 +370,33 @@ func (db *DB) AdoptState(ctx context.Context, id paylink.SessionID, seen paylink
 		if err != nil {
 			return notFound(err, id)
 		}
-		if seen.State == s.State || !paylink.SessionMachine.Can(s.State, seen.State) {
-			return nil
-		}
-		set := `raw_state = $4`
-		switch {
-		case seen.State.Settled(): // nothing is left to end
-			set += `, check_at = NULL, ending = '', lost = FALSE, lease_until = NULL`
-		case s.State == paylink.SessionIntent:
-			return nil
-		}
-		if err := t.moveSession(id, s.RequestID, s.State, seen.State, strings.TrimSpace("retrieved: "+seen.RawState), set, seen.RawState); err != nil {
+		moved, err := t.adoptState(s, seen.State, seen.RawState, "retrieved: ")
+		if err != nil || !moved || !seen.State.Settled() {
 			return err
 		}
-		if !seen.State.Settled() {
-			return nil
-		}
-		if s.lost {
-			if _, err := t.exec(`UPDATE requests SET step = 'none' WHERE id = $1 AND step = 'lost'`, int64(s.RequestID)); err != nil {
-				return err
-			}
-		}
-		return t.recordMoney(s, seen)
+		return t.retrievedMoney(s, seen)
 	})
 }
 
-// recordMoney counts money found by retrieving a session: only its amount, marked as found so. Nobody who has paid is
-// chased from here on.
-func (t *tx) recordMoney(s sessionRow, seen paylink.CheckoutSession) error {
-	kind, to := "settled", paylink.PaymentPaid
-	if seen.State != paylink.SessionPaid {
-		kind, to = "authorized", paylink.PaymentAuthorized
+// adoptState moves a session to what the provider says of it, if the machine allows that.
+func (t *tx) adoptState(s sessionRow, to paylink.SessionState, word, source string) (moved bool, err error) {
+	if to == s.State || !paylink.SessionMachine.Can(s.State, to) {
+		return false, nil
 	}
-	flag := ""
-	if s.State == paylink.SessionGhost || s.State == paylink.SessionSuperseded {
-		flag = string(s.State)
-	} else if !s.State.Live() && s.State != paylink.SessionAuthorized && s.State != paylink.SessionCOD {
-		flag = "late"
+	set := `raw_state = $4`
+	switch {
+	case to.Settled(): // nothing is left to end
+		set += `, check_at = NULL, ending = '', lost = FALSE, lease_until = NULL`
+	case s.State == paylink.SessionIntent:
+		return false, nil
 	}
-	ref := s.ProviderID
-	if ref == "" {
-		ref = seen.ProviderID
+	if err := t.moveSession(s.ID, s.RequestID, s.State, to, strings.TrimSpace(source+word), set, word); err != nil {
+		return false, err
 	}
-	added, err := t.exec(`INSERT INTO payments (request_id, session_id, kind, amount, currency, ref, source, flag, at)
-		VALUES ($1, $2, $3, $4, $5, $6, 'retrieve', $7, $8) ON CONFLICT (request_id, kind, ref) DO NOTHING`,
-		int64(s.RequestID), int64(s.ID), kind, s.Amount.Minor, s.Amount.Currency, ref, flag, t.now)
-	if err != nil || added == 0 {
-		return err
+	if to.Settled() && s.lost {
+		_, err = t.exec(`UPDATE requests SET step = 'none' WHERE id = $1 AND step = 'lost'`, int64(s.RequestID))
 	}
-	if flag != "" {
-		if err := t.flag(s.RequestID, "money_on_"+flag, fmt.Sprintf("session %s", s.ID)); err != nil {
-			return err
-		}
-	}
-	var payment paylink.PaymentState
-	var amount, paid int64
-	if err := t.row(`SELECT payment, amount, paid FROM requests WHERE id = $1`, int64(s.RequestID)).Scan(&payment, &amount, &paid); err != nil {
-		return err
-	}
-	if kind == "settled" {
-		paid += s.Amount.Minor
-		if _, err := t.exec(`UPDATE requests SET paid = $2 WHERE id = $1`, int64(s.RequestID), paid); err != nil {
-			return err
-		}
-		if paid < amount {
-			to = paylink.PaymentPartiallyPaid
-		}
-	}
-	if payment != to && paylink.PaymentMachine.Can(payment, to) {
-		if err := t.movePayment(s.RequestID, payment, to, "", "retrieved", false); err != nil {
-			return err
-		}
-	}
-	return t.dropOwed(s.RequestID, paylink.CausePaid)
+	return true, err
 }
 
 // dropOwed cancels messages that are no longer wanted, and settles the request.
@@ -475,12 +429,6 @@ func (t *tx) endOwed(id paylink.RequestID, to paylink.MessageState, cause paylin
 		}
 	}
 	return nil
-}
-
-func (t *tx) flag(id paylink.RequestID, kind, detail string) error {
-	_, err := t.exec(`INSERT INTO flags (batch_id, request_id, kind, detail, opened_at) VALUES ($1, $2, $3, $4, $5)`,
-		int64(id.Batch()), int64(id), kind, detail, t.now)
-	return err
 }
 
 func (t *tx) use(provider, class string) {

@@ -117,7 +117,8 @@ CREATE TABLE sessions (
   created_at   BIGINT NOT NULL,
   expires_at   BIGINT,
   revealed_at  BIGINT,                         -- when somebody was first given its link
-  ended_at     BIGINT
+  ended_at     BIGINT,
+  asked_at     BIGINT                           -- when a payer last had the provider asked about it
 );
 CREATE UNIQUE INDEX sessions_one_live ON sessions (request_id) WHERE state IN ('intent', 'open', 'pending', 'attempted');
 CREATE INDEX sessions_request ON sessions (request_id);
@@ -229,7 +230,7 @@ CREATE TABLE payments (
   currency    TEXT   NOT NULL,
   ref         TEXT   NOT NULL,
   source      TEXT   NOT NULL CHECK (source IN ('webhook', 'retrieve', 'command')),
-  flag        TEXT   NOT NULL DEFAULT '',      -- superseded, ghost, amount_differs, paid_twice, late
+  flag        TEXT   NOT NULL DEFAULT '',      -- superseded, ghost, late, amount_differs, currency_differs, paid_twice; several by commas
   at          BIGINT NOT NULL,
   UNIQUE (request_id, kind, ref)
 );
@@ -247,7 +248,7 @@ CREATE TABLE provider_events (
   raw         TEXT   NOT NULL,
   UNIQUE (provider, dedupe)
 );
-CREATE INDEX provider_events_unapplied ON provider_events (id) WHERE applied_at IS NULL;
+CREATE INDEX provider_events_unapplied ON provider_events (provider, id) WHERE applied_at IS NULL;
 
 -- What a person should look at.
 CREATE TABLE flags (
@@ -262,6 +263,7 @@ CREATE TABLE flags (
   why        TEXT   NOT NULL DEFAULT ''
 );
 CREATE INDEX flags_open ON flags (id) WHERE closed_at IS NULL;
+CREATE INDEX flags_request ON flags (request_id) WHERE closed_at IS NULL;
 
 -- One circuit breaker per outside provider, shared by all processes.
 CREATE TABLE gates (
