@@ -202,7 +202,7 @@ func (m *moneyTx) weigh(why string) error {
 		}
 	}
 	if m.paid == 0 && m.payment != paylink.PaymentAuthorized && m.sum("settled") == 0 && !m.foreign() {
-		return m.settle(id, "", why, false)
+		return nil
 	}
 	ending := "canceled"
 	if m.payment.Owes() { // what is left is asked for by a session of its own

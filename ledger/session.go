@@ -28,9 +28,9 @@ func (db *DB) ClaimSession(ctx context.Context, id paylink.RequestID, epoch int6
 		var cs contactScan
 		var state paylink.BatchState
 		var step string
-		var nextAt int64
-		targets := append(append(rs.targets(), cs.targets()...), &state, &step, &nextAt)
-		if err := t.row(`SELECT `+requestColumns+`, `+contactColumns+`, b.state, r.step, r.next_at
+		var nextAt, had int64
+		targets := append(append(rs.targets(), cs.targets()...), &state, &step, &nextAt, &had)
+		if err := t.row(`SELECT `+requestColumns+`, `+contactColumns+`, b.state, r.step, r.next_at, r.paid - r.refunded
 			FROM requests r JOIN contacts c ON c.request_id = r.id JOIN batches b ON b.id = $2 WHERE r.id = $1`,
 			int64(id), int64(id.Batch())).Scan(targets...); err != nil {
 			return notFound(err, id)
@@ -50,26 +50,33 @@ func (db *DB) ClaimSession(ctx context.Context, id paylink.RequestID, epoch int6
 		if !c.Request.Payment.Owes() {
 			return fmt.Errorf("request %s is %s: %w", id, c.Request.Payment, paylink.ErrConflict)
 		}
-		c.OrderNo = paylink.NewOrderNo(c.Request.Reference)
-		lease := t.now + opt.Lease.Milliseconds()
-		if err := t.row(`
-			INSERT INTO sessions (request_id, state, order_no, amount, currency, lease_until, check_at, created_at)
-			VALUES ($1, 'intent', $2, $3, $4, $5, $5, $6) RETURNING id`,
-			int64(id), c.OrderNo, c.Request.Amount.Minor, c.Request.Amount.Currency, lease, t.now).Scan(&c.Session); err != nil {
-			if t.db.dialect.unique(err) {
-				return fmt.Errorf("request %s has a session under way: %w", id, paylink.ErrConflict)
-			}
-			return err
-		}
-		if err := t.one(`UPDATE requests SET wake_at = NULL WHERE id = $1 AND step = 'session' AND epoch = $2`, int64(id), epoch); err != nil {
+		c.Request.Amount.Minor -= had
+		if err := t.intent(&c, opt); err != nil {
 			return err
 		}
 		t.use(providerCheckout, classDispatch)
-		t.event(event{batch: id.Batch(), request: id, entity: entitySession, id: int64(c.Session), to: string(paylink.SessionIntent)})
-		c.Deadline = toTime(lease)
-		return nil
+		return t.one(`UPDATE requests SET wake_at = NULL WHERE id = $1 AND step = 'session' AND epoch = $2`, int64(id), epoch)
 	})
 	return c, err
+}
+
+// intent stores the order number of an attempt at a session for the amount in the claim.
+func (t *tx) intent(c *paylink.SessionClaim, opt paylink.ClaimOptions) error {
+	id := c.Request.ID
+	c.OrderNo = paylink.NewOrderNo(c.Request.Reference)
+	lease := t.now + opt.Lease.Milliseconds()
+	if err := t.row(`
+		INSERT INTO sessions (request_id, state, order_no, amount, currency, lease_until, check_at, created_at)
+		VALUES ($1, 'intent', $2, $3, $4, $5, $5, $6) RETURNING id`,
+		int64(id), c.OrderNo, c.Request.Amount.Minor, c.Request.Amount.Currency, lease, t.now).Scan(&c.Session); err != nil {
+		if t.db.dialect.unique(err) {
+			return fmt.Errorf("request %s has a session under way: %w", id, paylink.ErrConflict)
+		}
+		return err
+	}
+	t.event(event{batch: id.Batch(), request: id, entity: entitySession, id: int64(c.Session), to: string(paylink.SessionIntent)})
+	c.Deadline = toTime(lease)
+	return nil
 }
 
 // moveSession moves a session by compare-and-swap; set is further SQL assignments with arguments from $4 on.
@@ -105,34 +112,51 @@ func (t *tx) swapSession(id paylink.SessionID, req paylink.RequestID, from, to p
 // meanwhile and the order number is already being expired: the session is not to be used.
 func (db *DB) RecordSession(ctx context.Context, c paylink.SessionClaim, s paylink.CheckoutSession) (wakes []paylink.Wake, err error) {
 	err = db.change(ctx, func(t *tx) error {
-		wakes = nil
-		var expires any
-		if !s.ExpiresAt.IsZero() {
-			expires = s.ExpiresAt.UnixMilli()
-		}
-		if err := t.moveIntent(c, paylink.SessionOpen, "",
-			`provider_id = $4, url = $5, expires_at = $6, raw_state = $7, lease_until = NULL, check_at = NULL`,
-			s.ProviderID, s.URL, expires, s.RawState); err != nil {
+		if err := t.openSession(c, s); err != nil {
 			return err
 		}
-		id := c.Request.ID
-		owing, err := t.exec(`UPDATE requests SET step = 'messages', wake_at = NULL, tries = 0, cause = '', code = ''
-			WHERE id = $1 AND payment IN ('unpaid', 'partially_paid')`, int64(id))
-		if err != nil {
-			return err
-		}
-		if owing == 0 { // called off or paid while the provider was busy
-			if _, err := t.exec(`UPDATE sessions SET ending = 'canceled', check_at = $2 WHERE id = $1`, int64(c.Session), t.now); err != nil {
-				return err
-			}
-			return t.setStep(id, stepNone)
-		}
-		if wakes, err = t.oweMessages(c.Request, c.Contact, c.Park); err != nil || len(wakes) > 0 {
-			return err // with a message owed it is in flight, as it was
-		}
-		return t.settle(id, "", "", false)
+		wakes, err = t.linked(c)
+		return err
 	})
 	return wakes, err
+}
+
+// openSession records what the provider made of the maker's claim.
+func (t *tx) openSession(c paylink.SessionClaim, s paylink.CheckoutSession) error {
+	var expires any
+	if !s.ExpiresAt.IsZero() {
+		expires = s.ExpiresAt.UnixMilli()
+	}
+	return t.moveIntent(c, paylink.SessionOpen, "",
+		`provider_id = $4, url = $5, expires_at = $6, raw_state = $7, lease_until = NULL, check_at = NULL`,
+		s.ProviderID, s.URL, expires, s.RawState)
+}
+
+// linked goes on with a request that has its session.
+func (t *tx) linked(c paylink.SessionClaim) ([]paylink.Wake, error) {
+	id := c.Request.ID
+	owing, err := t.exec(`UPDATE requests SET step = 'messages', wake_at = NULL, tries = 0, cause = '', code = ''
+		WHERE id = $1 AND payment IN ('unpaid', 'partially_paid')`, int64(id))
+	if err != nil {
+		return nil, err
+	}
+	if owing == 0 { // called off or paid while the provider was busy
+		if err := t.unwanted(c.Session); err != nil {
+			return nil, err
+		}
+		return nil, t.setStep(id, stepNone)
+	}
+	wakes, err := t.oweMessages(c.Request, c.Contact, c.Park)
+	if err != nil || len(wakes) > 0 {
+		return wakes, err // with a message owed it is in flight, as it was
+	}
+	return nil, t.settle(id, "", "", false)
+}
+
+// unwanted asks for the end of a session that nobody is to pay by.
+func (t *tx) unwanted(id paylink.SessionID) error {
+	_, err := t.exec(`UPDATE sessions SET ending = 'canceled', check_at = $2 WHERE id = $1`, int64(id), t.now)
+	return err
 }
 
 func (t *tx) setStep(id paylink.RequestID, step string) error {

@@ -95,3 +95,41 @@ const (
 	FlagNotEnded   FlagKind = "session_not_ended"   // the provider would not end a session that must be replaced
 	FlagRefund     FlagKind = "refund_unexplained"  // the session is refunded, but no refund was told of
 )
+
+// PayerView is what a payer's page is made from.
+type PayerView struct {
+	Request        Request
+	Contact        Contact
+	Paid, Refunded int64
+	// Live is the session by which the debt can be paid, or the one that is being made; nil = none.
+	Live *LiveSession
+	// Last is the newest session that the provider has; nil = none.
+	Last *Session
+	// EngagedAt is when the payer was last sent on to the provider; zero = never.
+	EngagedAt time.Time
+	Receipts  []Receipt
+}
+
+// Left is what is still asked for.
+func (v PayerView) Left() Money {
+	left := v.Request.Amount
+	left.Minor = max(0, left.Minor-v.Paid+v.Refunded)
+	return left
+}
+
+// LiveSession is a session with what is planned for it.
+type LiveSession struct {
+	Session
+	Ending string    // why it is to be ended; empty = it is not
+	Lost   bool      // the answer to its create was lost
+	Check  int64     // the planned time of its settling, as a wake's epoch
+	Asked  time.Time // when the provider was last asked about it for a payer
+}
+
+// Receipt is money that arrived or went back.
+type Receipt struct {
+	Kind   string // settled, authorized, refunded, voided, outside
+	Amount Money
+	Ref    string
+	At     time.Time
+}
