@@ -191,11 +191,11 @@ func (x *pageData) describe(d Page) {
 		x.Sum, x.PayWord = left, "pay_again"
 	case PageBusy, PageDown, PageFailed:
 		x.Sum, x.PayWord = left, "try_again"
-	default:
+	case PageAuthorized, PageSettled, PageRefused:
 		x.Sum = link.Amount
 	}
 	add("for", link.Description)
-	if v.Paid > 0 && x.Sum != link.Amount {
+	if x.Sum == "" || v.Paid > 0 && x.Sum != link.Amount {
 		add("amount", link.Amount)
 	}
 	if d.State == PagePartPaid {

@@ -190,7 +190,7 @@ func (p *Pages) pay(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "60")
 		p.render(w, http.StatusServiceUnavailable, v, templates.PageDown, "")
 	case jobs.AnswerRefused:
-		p.render(w, http.StatusBadGateway, v, templates.PageRefused, "")
+		p.render(w, http.StatusServiceUnavailable, v, templates.PageRefused, "") // a proxy may put its own page in place of a 502
 	default:
 		p.to(w, v, "")
 	}

@@ -223,7 +223,7 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		w.has(w.do(http.MethodPost, page+"/pay"), 502, "cannot be started", id.String())
+		w.has(w.do(http.MethodPost, page+"/pay"), 503, "cannot be started", id.String())
 	}
 	if got := w.alerts.list(); len(got) != 1 {
 		t.Errorf("operators were told %q, want once", got)
