@@ -1,6 +1,14 @@
 package jobs
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"github.com/hibiken/asynq"
+)
 
 // SetSleep replaces how a worker waits between tries to record an outcome.
 func (w *Worker) SetSleep(sleep func(time.Duration)) { w.sleep = sleep }
+
+// Handle is what the queue's servers call.
+func (w *Worker) Handle(ctx context.Context, t *asynq.Task) error { return w.handle(ctx, t) }

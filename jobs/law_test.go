@@ -123,7 +123,7 @@ func TestNothingIsSentAfter(t *testing.T) {
 					w.ledger.watch(onceAt(m.at, m.method, func(r paylink.RequestID) { c.do(w, r) }))
 					w.settle()
 					w.ends(c.want)
-					if n := len(w.box.Mails()); n != 0 {
+					if n := w.box.Counts().Mails; n != 0 {
 						t.Errorf("got %d mails, want none", n)
 					}
 					if c.sent == 0 {
@@ -134,7 +134,7 @@ func TestNothingIsSentAfter(t *testing.T) {
 					}
 					w.settle()
 					w.ends("sent unpaid; open; email accepted")
-					if n := len(w.box.Mails()); n != c.sent {
+					if n := w.box.Counts().Mails; n != c.sent {
 						t.Errorf("got %d mails after resuming, want %d", n, c.sent)
 					}
 				})
@@ -173,7 +173,7 @@ func TestWorkerThatSlept(t *testing.T) {
 						w.ledger.watch(onceAt(tt.at, "CommitMessage", func(paylink.RequestID) { tt.sleep(w) }))
 						w.settle()
 						w.ends("sent unpaid; open; " + string(ch) + " accepted")
-						if n := len(w.box.Mails()) + len(w.box.Messages()); n != 1 {
+						if n := w.box.Counts().Mails + w.box.Counts().Messages; n != 1 {
 							t.Errorf("got %d messages, want 1", n)
 						}
 					})
@@ -199,7 +199,7 @@ func TestStoppedBetweenCommitAndSend(t *testing.T) {
 				})
 				w.settle()
 				w.ends("sent unpaid; open; " + string(ch) + " accepted")
-				if n := len(w.box.Mails()) + len(w.box.Messages()); n != 1 || !committed.Load() {
+				if n := w.box.Counts().Mails + w.box.Counts().Messages; n != 1 || !committed.Load() {
 					t.Errorf("got %d messages, want 1", n)
 				}
 			})
@@ -235,14 +235,14 @@ func TestChangedMailIsHeld(t *testing.T) {
 	onBoth(t, func(w *world) {
 		w.fault(sandbox.Rule{Provider: sandbox.SMTP, Op: "dot", Nth: 1, Action: sandbox.LoseAnswer})
 		w.send(1)
-		w.settleUntil(func() bool { return len(w.box.Mails()) == 1 })
+		w.settleUntil(func() bool { return w.box.Counts().Mails == 1 })
 		changed := *w.config.Builder.(*notify.Builder)
 		changed.Merchant = "Al Noor International School"
 		w.config.Builder = &changed
 		w.restart()
 		w.settle()
 		w.ends("unknown unpaid; open; email held (perhaps twice)")
-		if n := len(w.box.Mails()); n != 1 {
+		if n := w.box.Counts().Mails; n != 1 {
 			t.Errorf("got %d mails, want 1", n)
 		}
 	})
@@ -287,7 +287,7 @@ func TestPolicies(t *testing.T) {
 		w.send(1, ledgertest.Routes("sms"))
 		w.settle()
 		w.ends("unknown unpaid; open; sms held (perhaps twice)")
-		if n := len(w.box.Messages()); n != 2 {
+		if n := w.box.Counts().Messages; n != 2 {
 			t.Errorf("got %d messages, want 2", n)
 		}
 	})
@@ -480,7 +480,7 @@ func TestOutageOfTheLedger(t *testing.T) {
 				w.send(1)
 				w.settle()
 				w.ends(tt.want)
-				if n := len(w.box.Mails()); n != tt.mails {
+				if n := w.box.Counts().Mails; n != tt.mails {
 					t.Errorf("got %d mails, want %d", n, tt.mails)
 				}
 				if tt.tries >= 1000 && slept < 90*time.Second {
@@ -505,8 +505,8 @@ func TestDeadHandlerHoldsNothing(t *testing.T) {
 		})
 		w.settle()
 		ledgertest.Audit(t, w.db)
-		if c := w.counts(1); c.Sent != 3 || len(w.box.Mails()) != 3 {
-			t.Errorf("got %+v and %d mails, want 3 sent", c, len(w.box.Mails()))
+		if c := w.counts(1); c.Sent != 3 || w.box.Counts().Mails != 3 {
+			t.Errorf("got %+v and %d mails, want 3 sent", c, w.box.Counts().Mails)
 		}
 	})
 }

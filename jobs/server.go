@@ -15,7 +15,7 @@ import (
 // Concurrency is how many calls to each provider one process makes at once; 0 = a default per provider.
 type Concurrency map[Provider]int
 
-var defaultConcurrency = Concurrency{ProviderCheckout: 64, ProviderEmail: 32, ProviderSMS: 16, ProviderWhatsApp: 16}
+var defaultConcurrency = Concurrency{ProviderCheckout: 64, ProviderEmail: 48, ProviderSMS: 16, ProviderWhatsApp: 16}
 
 // RunConfig says how a worker is run over Redis.
 type RunConfig struct {
@@ -31,7 +31,9 @@ func (w *Worker) Run(ctx context.Context, c RunConfig) error {
 	setDefault(&c.Drain, 150*time.Second)
 	for _, p := range Providers {
 		// The configuration this process was started with may be the mended one.
-		if _, err := ResumeProvider(ctx, w.Ledger, p); err != nil {
+		if _, err := ResumeProvider(ctx, w.Ledger, p); ctx.Err() != nil {
+			return nil // told to stop before it began
+		} else if err != nil {
 			return fmt.Errorf("look at the breaker of %s: %w", p, err)
 		}
 	}
@@ -92,7 +94,9 @@ func (w *Worker) handle(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
-	err = w.Do(ctx, wake)
+	// Not with asynq's context: it ends when Redis has been away for half a minute, and a call that was broken off for that
+	// would be an unknown outcome. Every step has a time limit of its own.
+	err = w.Do(context.WithoutCancel(ctx), wake)
 	var later *Later
 	if err != nil && !errors.As(err, &later) {
 		w.Log.Error("task", "task", string(wake.Task), "name", wakeName(wake), "error", err)

@@ -49,24 +49,29 @@ var databases = []database{
 // in memory, so that a test can lose and repeat what is in it, and time stands still until the test moves it.
 type world struct {
 	*testing.T
-	clock  *ledgertest.Clock
-	db     *ledger.DB
-	raw    *sql.DB
-	box    *sandbox.Sandbox
-	queue  *memoryQueue
-	ledger *watchedLedger
-	limit  *pauses
-	alerts *alerts
-	config jobs.Config
-	worker *jobs.Worker
-	texts  *templates.Set
+	// clock stands still; nil = the world goes by real time.
+	clock *ledgertest.Clock
+	now   func() time.Time
+	// address is where the ledger is.
+	address string
+	db      *ledger.DB
+	raw     *sql.DB
+	box     *sandbox.Sandbox
+	queue   *memoryQueue
+	ledger  *watchedLedger
+	limit   *pauses
+	alerts  *alerts
+	config  jobs.Config
+	worker  *jobs.Worker
+	texts   *templates.Set
 
 	// mode is how the queue delivers.
 	mode delivery
 	// prepare is asked before each handler: with which worker it runs, and when its context is to end (nil = never).
 	prepare func(paylink.Wake) (on *jobs.Worker, cut func() bool)
 	// done is told after each handler.
-	done func(paylink.Wake)
+	done  func(paylink.Wake)
+	mails []sandbox.Mail // as last read
 	// round is called after every round of handlers.
 	round func()
 }
@@ -83,22 +88,33 @@ const (
 )
 
 // patience bounds every wait of a test for something that must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var embeddedTexts = sync.OnceValues(func() (*templates.Set, error) { return templates.Load("") })
 
-func newWorld(t *testing.T, on database, change ...func(*world)) *world {
+func newWorld(t *testing.T, on database) *world {
 	t.Helper()
-	w := &world{T: t, clock: ledgertest.NewClock(), queue: &memoryQueue{}, limit: &pauses{}, alerts: &alerts{}}
-	address, driver, dsn := on.open(t)
-	w.db = ledgertest.Open(t, address, w.clock.Now)
+	clock := ledgertest.NewClock()
+	w := newWorldAt(t, on, clock.Now)
+	w.clock = clock
+	w.restart()
+	return w
+}
+
+// newWorldAt is newWorld by another clock, and without a worker.
+func newWorldAt(t *testing.T, on database, now func() time.Time) *world {
+	t.Helper()
+	w := &world{T: t, now: now, queue: &memoryQueue{}, limit: &pauses{}, alerts: &alerts{}}
+	var driver, dsn string
+	w.address, driver, dsn = on.open(t)
+	w.db = ledgertest.Open(t, w.address, w.now)
 	var err error
 	if w.raw, err = sql.Open(driver, dsn); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.raw.Close() })
 	w.raw.SetMaxOpenConns(1)
-	if w.box, err = sandbox.Start(sandbox.Config{Now: w.clock.Now, Seed: 1}); err != nil {
+	if w.box, err = sandbox.Start(sandbox.Config{Now: w.now, Seed: 1}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.box.Close() })
@@ -115,10 +131,6 @@ func newWorld(t *testing.T, on database, change ...func(*world)) *world {
 		OnUnknown:   map[paylink.Channel]jobs.UnknownPolicy{paylink.Email: jobs.ResendOnce, paylink.SMS: jobs.Hold, paylink.WhatsApp: jobs.Hold},
 	}
 	w.plugIn("", "", "")
-	for _, c := range change {
-		c(w)
-	}
-	w.restart()
 	return w
 }
 
@@ -134,12 +146,12 @@ func (w *world) plugIn(key, token, relay string) {
 	}
 	wire := http.DefaultTransport.(*http.Transport).Clone()
 	w.Cleanup(wire.CloseIdleConnections)
-	checkout, err := ottu.New(ottu.Config{BaseURL: w.box.URL(), APIKey: or(key, cfg.APIKey), PGCodes: cfg.PGCodes, HTTP: &http.Client{Transport: wire}, Now: w.clock.Now})
+	checkout, err := ottu.New(ottu.Config{BaseURL: w.box.URL(), APIKey: or(key, cfg.APIKey), PGCodes: cfg.PGCodes, HTTP: &http.Client{Transport: wire}, Now: w.now})
 	if err != nil {
 		w.Fatal(err)
 	}
 	phone, err := twilio.New(twilio.Config{AccountSID: cfg.AccountSID, AuthToken: or(token, cfg.AuthToken), BaseURL: w.box.URL(),
-		SMSFrom: sandbox.SMSFrom, WhatsAppFrom: sandbox.WhatsAppFrom, Transport: wire, Now: w.clock.Now})
+		SMSFrom: sandbox.SMSFrom, WhatsAppFrom: sandbox.WhatsAppFrom, Transport: wire, Now: w.now})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -182,7 +194,7 @@ func (w *world) until(what string, cond func() bool) {
 	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
 	if !poll(ctx, cond) {
-		w.Fatalf("gave up waiting until %s", what)
+		w.Fatalf("gave up waiting until %s; the providers had %v", what, w.box.Counts())
 	}
 }
 
@@ -452,7 +464,10 @@ func (w *world) received() map[string]*received {
 		}
 		return all[address]
 	}
-	for _, m := range w.box.Mails() {
+	if w.box.Counts().Mails != len(w.mails) { // reading them back is dear
+		w.mails = w.box.Mails()
+	}
+	for _, m := range w.mails {
 		r := of(m.To)
 		r.byChannel[paylink.Email]++
 		r.text += strings.Join(m.Links, " ") + " "

@@ -15,6 +15,8 @@ type dialect struct {
 	clock string
 	// shards spreads the till's counters over rows, so that concurrent transactions do not queue for one of them.
 	shards int
+	// insertRows is how many rows one INSERT of events carries: several where each statement is a round trip.
+	insertRows int
 	// forUpdate ends a SELECT of a row that is about to be changed; "" where there is one writer.
 	forUpdate string
 	unique    func(error) bool
@@ -23,8 +25,9 @@ type dialect struct {
 }
 
 var sqliteDialect = dialect{
-	name:   "sqlite",
-	shards: 1,
+	name:       "sqlite",
+	insertRows: 1,
+	shards:     1,
 	unique: func(err error) bool {
 		e, ok := errors.AsType[*sqlite.Error](err)
 		return ok && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
@@ -36,9 +39,10 @@ var sqliteDialect = dialect{
 }
 
 var postgresDialect = dialect{
-	name:   "postgres",
-	clock:  `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`,
-	shards: 16,
+	name:       "postgres",
+	insertRows: eventChunk,
+	clock:      `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`,
+	shards:     16,
 	// NO KEY: a foreign key that points at the row does not wait for it.
 	forUpdate: ` FOR NO KEY UPDATE`,
 	unique: func(err error) bool {

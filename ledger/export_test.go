@@ -14,12 +14,26 @@ var MigrationFiles = migrationFiles
 // SQL is a way past the methods: tests break things with it and look at plans.
 func (db *DB) SQL() *sql.DB { return db.read }
 
+// Statements are the ways in which a change runs one.
+type Statements struct {
+	Exec, Row, Each func(query string, args ...any) error
+}
+
 // Change runs fn as one transaction that sees nothing of the ledger but plain statements.
-func (db *DB) Change(ctx context.Context, fn func(exec func(string, ...any) error) error) error {
+func (db *DB) Change(ctx context.Context, fn func(Statements) error) error {
 	return db.change(ctx, func(t *tx) error {
-		return fn(func(query string, args ...any) error {
-			_, err := t.exec(query, args...)
-			return err
+		return fn(Statements{
+			Exec: func(query string, args ...any) error {
+				_, err := t.exec(query, args...)
+				return err
+			},
+			Row: func(query string, args ...any) error {
+				var x any
+				return t.row(query, args...).Scan(&x)
+			},
+			Each: func(query string, args ...any) error {
+				return t.each(query, args, func(*sql.Rows) error { return nil })
+			},
 		})
 	})
 }

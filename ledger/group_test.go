@@ -16,8 +16,8 @@ import (
 
 // note is a change that leaves a trace of its own.
 func note(db *ledger.DB, ctx context.Context, name string, then func() error) error {
-	return db.Change(ctx, func(exec func(string, ...any) error) error {
-		if err := exec(`INSERT INTO template_texts (hash, text, created_at) VALUES ($1, '', 0)`, name); err != nil {
+	return db.Change(ctx, func(do ledger.Statements) error {
+		if err := do.Exec(`INSERT INTO template_texts (hash, text, created_at) VALUES ($1, '', 0)`, name); err != nil {
 			return err
 		}
 		return then()
@@ -39,7 +39,7 @@ func noted(t *testing.T, db *ledger.DB) map[string]bool {
 func nothing() error { return nil }
 
 // sharing holds the writer in one change, "first", until the others wait in the order given, so that they share commits.
-func sharing(db *ledger.DB, ctx context.Context, changes ...func() error) (first error, errs []error) {
+func sharing(db *ledger.DB, ctx context.Context, changes ...func() error) (errs []error, first error) {
 	in, out := make(chan struct{}), make(chan struct{})
 	var once sync.Once // a change may be done over
 	var wg sync.WaitGroup
@@ -54,14 +54,14 @@ func sharing(db *ledger.DB, ctx context.Context, changes ...func() error) (first
 	}
 	close(out)
 	wg.Wait()
-	return first, errs
+	return errs, first
 }
 
 func TestGroupMembersFailAlone(t *testing.T) {
 	db, _ := ledgertest.New(t)
 	own := errors.New("its own mistake")
 	canceled, cancel := context.WithCancel(t.Context())
-	first, errs := sharing(db, t.Context(),
+	errs, first := sharing(db, t.Context(),
 		func() error { return note(db, t.Context(), "a", nothing) },
 		func() error { return note(db, t.Context(), "failed", func() error { return own }) },
 		func() error { return note(db, t.Context(), "b", nothing) },
@@ -96,11 +96,40 @@ func TestGroupMembersFailAlone(t *testing.T) {
 	}
 }
 
+// TestGroupUndoesEveryWrite: a change that fails is undone however it wrote, alone or beside others.
+func TestGroupUndoesEveryWrite(t *testing.T) {
+	db, _ := ledgertest.New(t)
+	own := errors.New("its own mistake")
+	const insert = `INSERT INTO template_texts (hash, text, created_at) VALUES ($1, '', 0)`
+	for name, write := range map[string]func(ledger.Statements) error{
+		"exec": func(do ledger.Statements) error { return do.Exec(insert, "exec") },
+		"row":  func(do ledger.Statements) error { return do.Row(insert+` RETURNING hash`, "row") },
+		"each": func(do ledger.Statements) error { return do.Each(insert+` RETURNING hash`, "each") },
+	} {
+		failing := func() error {
+			return db.Change(t.Context(), func(do ledger.Statements) error { return errors.Join(write(do), own) })
+		}
+		if err := failing(); !errors.Is(err, own) {
+			t.Errorf("%s: got error %v", name, err)
+		}
+		beside := func() error { return note(db, t.Context(), "beside "+name, nothing) }
+		if errs, _ := sharing(db, t.Context(), failing, beside, failing); !errors.Is(errs[0], own) || errs[1] != nil || !errors.Is(errs[2], own) {
+			t.Errorf("%s: got errors %v", name, errs)
+		}
+		if got := noted(t, db); got[name] || !got["beside "+name] {
+			t.Errorf("%s: got changes %v", name, got)
+		}
+		if _, err := db.SQL().Exec(`DELETE FROM template_texts`); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestGroupCanceledWhileWaiting: whoever leaves before his turn is told so, and nothing of his is done.
 func TestGroupCanceledWhileWaiting(t *testing.T) {
 	db, _ := ledgertest.New(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	first, errs := sharing(db, t.Context(),
+	errs, first := sharing(db, t.Context(),
 		func() error { return note(db, t.Context(), "before", func() error { cancel(); return nil }) },
 		func() error { return note(db, ctx, "left", nothing) })
 	if first != nil || errs[0] != nil || !errors.Is(errs[1], context.Canceled) {
@@ -114,14 +143,14 @@ func TestGroupCanceledWhileWaiting(t *testing.T) {
 // TestGroupCommitFails: when the shared commit itself fails nobody is told that it went well, and the next goes well.
 func TestGroupCommitFails(t *testing.T) {
 	db, _ := ledgertest.New(t)
-	first, errs := sharing(db, t.Context(),
+	errs, first := sharing(db, t.Context(),
 		func() error { return note(db, t.Context(), "a", nothing) },
 		func() error {
-			return db.Change(t.Context(), func(exec func(string, ...any) error) error {
-				if err := exec(`PRAGMA defer_foreign_keys = ON`); err != nil {
+			return db.Change(t.Context(), func(do ledger.Statements) error {
+				if err := do.Exec(`PRAGMA defer_foreign_keys = ON`); err != nil {
 					return err
 				}
-				return exec(`INSERT INTO sessions (request_id, state, order_no, amount, currency, created_at) VALUES (77, 'failed', 'x', 1, 'KWD', 1)`)
+				return do.Exec(`INSERT INTO sessions (request_id, state, order_no, amount, currency, created_at) VALUES (77, 'failed', 'x', 1, 'KWD', 1)`)
 			})
 		},
 	)
@@ -163,7 +192,7 @@ func TestGroupClose(t *testing.T) {
 			})
 		}
 	}
-	first, errs := sharing(db, t.Context(), changes...)
+	errs, first := sharing(db, t.Context(), changes...)
 	closing.Wait()
 	if first != nil {
 		t.Errorf("the first: %v", first)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -220,7 +219,7 @@ func (t *tx) openDebts(rows []ImportRow) (openDebts, error) {
 
 var openDebtsQuery = `SELECT r.debt_key, r.id, r.reference, r.amount, r.currency, r.due_date, c.email, c.phone
 	FROM requests r JOIN contacts c ON c.request_id = r.id
-	WHERE r.payment IN ('unpaid', 'authorized', 'partially_paid') AND r.debt_key IN (` + placeholders(1, 100) + `)`
+	WHERE (r.payment = 'unpaid' OR r.payment = 'authorized' OR r.payment = 'partially_paid') AND r.debt_key IN (` + placeholders(1, 100) + `)`
 
 func placeholders(first, n int) string {
 	var b strings.Builder
@@ -277,7 +276,8 @@ func (t *tx) insertRejections(id paylink.BatchID, rejections []paylink.Rejection
 	return t.bulk("rejections", rejectionImport, rows)
 }
 
-// bulk inserts many rows: COPY on PostgreSQL, statements of several rows on SQLite.
+// bulk inserts many rows: COPY on PostgreSQL; on SQLite, where there is no round trip to spare, one prepared statement
+// again and again, which is faster than statements of several rows.
 func (t *tx) bulk(table string, columns []string, rows [][]any) error {
 	if len(rows) == 0 {
 		return nil
@@ -285,40 +285,13 @@ func (t *tx) bulk(table string, columns []string, rows [][]any) error {
 	if t.db.dialect == &postgresDialect {
 		return t.copyIn(table, columns, rows)
 	}
-	const most = 8
-	for chunk := range slices.Chunk(rows, most) {
-		args := make([]any, 0, len(chunk)*len(columns))
-		for _, r := range chunk {
-			args = append(args, r...)
-		}
-		if _, err := t.exec(insertMany(table, columns, len(chunk)), args...); err != nil {
+	query := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", table, strings.Join(columns, ", "), placeholders(1, len(columns)))
+	for _, r := range rows {
+		if _, err := t.exec(query, r...); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// insertTexts keeps the statements that insertMany made: a handful, asked for a million times.
-var insertTexts sync.Map
-
-func insertMany(table string, columns []string, n int) string {
-	type key struct {
-		table string
-		n     int
-	}
-	if text, ok := insertTexts.Load(key{table, n}); ok {
-		return text.(string)
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", table, strings.Join(columns, ", "))
-	for i := range n {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString("(" + placeholders(i*len(columns)+1, len(columns)) + ")")
-	}
-	insertTexts.Store(key{table, n}, b.String())
-	return b.String()
 }
 
 func (t *tx) copyIn(table string, columns []string, rows [][]any) error {

@@ -97,11 +97,12 @@ func (t *tx) bearMessage(req paylink.RequestID, purpose string, ch paylink.Chann
 	if !reachable {
 		state, cause, wake = paylink.MessageFailed, string(paylink.CauseNoAddress), nil
 	}
-	w := paylink.Wake{Task: paylink.TaskSend, Channel: ch}
-	if err := t.row(`
-		INSERT INTO messages (request_id, purpose, channel, n, state, next_at, wake_at, cause, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $6, $6) RETURNING id, epoch`,
-		int64(req), purpose, string(ch), n, string(state), t.now, wake, cause).Scan(&w.ID, &w.Epoch); err != nil {
+	w := paylink.Wake{Task: paylink.TaskSend, Channel: ch, Epoch: 1}
+	var err error
+	if w.ID, err = t.insert(`
+		INSERT INTO messages (request_id, purpose, channel, n, state, epoch, next_at, wake_at, cause, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7, $7)`,
+		int64(req), purpose, string(ch), n, string(state), w.Epoch, t.now, wake, cause); err != nil {
 		return w, err
 	}
 	t.event(event{batch: req.Batch(), request: req, entity: entityMessage, id: w.ID, to: string(state), why: strings.TrimSpace(string(ch) + " " + cause)})
@@ -179,7 +180,7 @@ func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch i
 			COALESCE(s.id, 0), COALESCE(s.state, ''), COALESCE(s.url, ''), COALESCE(s.expires_at, 0)
 		FROM messages m JOIN requests r ON r.id = m.request_id JOIN contacts c ON c.request_id = r.id
 			JOIN batches b ON b.id = (m.request_id >> 32)
-			LEFT JOIN sessions s ON s.request_id = r.id AND s.state IN ('intent', 'open', 'pending', 'attempted')
+			LEFT JOIN sessions s ON s.request_id = r.id AND (s.state = 'intent' OR s.state = 'open' OR s.state = 'pending' OR s.state = 'attempted')
 		WHERE m.id = $1`, int64(id)).Scan(targets...); err != nil {
 		return nil, notFound(err, id)
 	}
@@ -290,15 +291,17 @@ func (t *tx) openAttempt(c *paylink.MessageClaim, n int, opt paylink.ClaimOption
 	if err := t.moveMessage(c.Message.ID, c.Request.ID, paylink.MessageOwed, paylink.MessageClaimed, "", `wake_at = $5, attempts = $6`, lease, n); err != nil {
 		return err
 	}
-	if err := t.row(`
+	attempt, err := t.insert(`
 		INSERT INTO attempts (message_id, n, state, phase, worker, secret, lease_until, started_at)
-		VALUES ($1, $2, 'open', 'prepared', $3, $4, $5, $6) RETURNING id`,
-		int64(c.Message.ID), n, opt.Worker, secret, lease, t.now).Scan(&c.Attempt); err != nil {
+		VALUES ($1, $2, 'open', 'prepared', $3, $4, $5, $6)`,
+		int64(c.Message.ID), n, opt.Worker, secret, lease, t.now)
+	if err != nil {
 		if t.db.dialect.unique(err) {
 			return fmt.Errorf("message %s has an attempt open: %w", c.Message.ID, paylink.ErrConflict)
 		}
 		return err
 	}
+	c.Attempt = paylink.AttemptID(attempt)
 	c.Message.State, c.Epoch, c.Deadline = paylink.MessageClaimed, c.Message.Epoch, toTime(lease)
 	c.Token = strconv.FormatInt(int64(c.Attempt), 36) + "." + secret
 	return nil
@@ -360,7 +363,7 @@ func (db *DB) CommitMessage(ctx context.Context, c paylink.MessageClaim, opt pay
 				AND EXISTS (SELECT 1 FROM batches b WHERE b.id = $6 AND b.state IN ('running', 'done'))
 				AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.channel = $7 AND s.address_hash = $8 AND s.lifted_at IS NULL)
 				AND (CAST($9 AS BIGINT) = 0 OR EXISTS (SELECT 1 FROM sessions s WHERE s.id = CAST($9 AS BIGINT)
-					AND s.state IN ('open', 'pending', 'attempted') AND s.ending = ''))`,
+					AND (s.state = 'open' OR s.state = 'pending' OR s.state = 'attempted') AND s.ending = ''))`,
 			int64(c.Message.ID), c.Epoch, int64(c.Attempt), t.now, opt.Timeout.Milliseconds(),
 			int64(c.Request.ID.Batch()), string(c.Message.Channel), c.AddressHash, shown)
 		if err != nil {

@@ -65,15 +65,17 @@ func (t *tx) intent(c *paylink.SessionClaim, opt paylink.ClaimOptions) error {
 	id := c.Request.ID
 	c.OrderNo = paylink.NewOrderNo(c.Request.Reference)
 	lease := t.now + opt.Lease.Milliseconds()
-	if err := t.row(`
+	session, err := t.insert(`
 		INSERT INTO sessions (request_id, state, order_no, amount, currency, lease_until, check_at, created_at)
-		VALUES ($1, 'intent', $2, $3, $4, $5, $5, $6) RETURNING id`,
-		int64(id), c.OrderNo, c.Request.Amount.Minor, c.Request.Amount.Currency, lease, t.now).Scan(&c.Session); err != nil {
+		VALUES ($1, 'intent', $2, $3, $4, $5, $5, $6)`,
+		int64(id), c.OrderNo, c.Request.Amount.Minor, c.Request.Amount.Currency, lease, t.now)
+	if err != nil {
 		if t.db.dialect.unique(err) {
 			return fmt.Errorf("request %s has a session under way: %w", id, paylink.ErrConflict)
 		}
 		return err
 	}
+	c.Session = paylink.SessionID(session)
 	t.event(event{batch: id.Batch(), request: id, entity: entitySession, id: int64(c.Session), to: string(paylink.SessionIntent)})
 	c.Deadline = toTime(lease)
 	return nil

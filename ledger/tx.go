@@ -93,6 +93,21 @@ func (t *tx) row(query string, args ...any) *sql.Row {
 	return t.q.QueryRowContext(t.ctx, query, args...)
 }
 
+// insert adds one row to a table whose id the database gives, and returns that. SQLite is not asked by RETURNING: for that
+// it keeps a journal of the pages that the statement touches, which costs more than the insert.
+func (t *tx) insert(query string, args ...any) (id int64, err error) {
+	if t.db.dialect == &postgresDialect {
+		err = t.row(query+` RETURNING id`, args...).Scan(&id)
+		return id, err
+	}
+	t.wrote = true
+	res, err := t.q.ExecContext(t.ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.LastInsertId()
+}
+
 // writes reports whether a statement that returns rows changes some, too.
 func writes(query string) bool { return !strings.HasPrefix(strings.TrimSpace(query), "SELECT") }
 
@@ -194,11 +209,11 @@ func (t *tx) flush() error {
 	return nil
 }
 
-// eventChunk events go in one statement: few enough parameters for both databases, many enough to spare round trips.
+// eventChunk is how many events go in one statement at most; see dialect.insertRows.
 const eventChunk = 8
 
-var insertEvents = func() [eventChunk + 1]string {
-	var texts [eventChunk + 1]string
+// insertEvents are the statements for 1 to eventChunk events.
+var insertEvents = func() (texts [eventChunk + 1]string) {
 	var b strings.Builder
 	b.WriteString(`INSERT INTO events (at, batch_id, request_id, entity, entity_id, from_state, to_state, actor, why, first_row, last_row, n) VALUES `)
 	for i := range eventChunk {
@@ -219,7 +234,7 @@ var insertEvents = func() [eventChunk + 1]string {
 }()
 
 func (t *tx) flushEvents() error {
-	for chunk := range slices.Chunk(t.notes.events, eventChunk) {
+	for chunk := range slices.Chunk(t.notes.events, t.db.dialect.insertRows) {
 		args := make([]any, 0, len(chunk)*12)
 		for _, e := range chunk {
 			args = append(args, e.at, int64(e.batch), int64(e.request), e.entity, e.id, e.from, e.to, e.actor, e.why, e.firstRow, e.lastRow, e.n)

@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string) error {
 	fs.IntVar(&o.payers, "payers", 10_000, "payers sent end to end")
 	fs.IntVar(&o.rows, "rows", 1_000_000, "rows of the large import")
 	fs.IntVar(&o.runs, "runs", 3, "runs end to end, of which the median counts")
-	fs.StringVar(&o.databases, "databases", "sqlite,postgres", "ledgers to measure; postgres needs DUNLIN_BENCH_POSTGRES_URL or the server's programs")
+	fs.StringVar(&o.databases, "databases", "sqlite,postgres", "ledgers to measure; postgres needs the address of a server in BENCH_POSTGRES_URL")
 	fs.StringVar(&o.out, "out", filepath.Join("docs", "benchmarks.md"), "where the table is written; empty = nowhere")
 	if err := fs.Parse(args); err != nil {
 		return err

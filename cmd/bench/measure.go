@@ -52,7 +52,7 @@ func prepare(ctx context.Context, o options) (b *bench, err error) {
 	if err := b.startRedis(ctx); err != nil {
 		return b, err
 	}
-	if b.postgres = os.Getenv("DUNLIN_BENCH_POSTGRES_URL"); b.postgres == "" {
+	if b.postgres = os.Getenv("BENCH_POSTGRES_URL"); b.postgres == "" {
 		b.databases = strings.ReplaceAll(b.databases, "postgres", "")
 	}
 	return b, nil

@@ -11,7 +11,7 @@ import (
 func createPostgres(ctx context.Context, base, name string) (string, error) {
 	u, err := url.Parse(base)
 	if err != nil {
-		return "", fmt.Errorf("DUNLIN_BENCH_POSTGRES_URL: %w", err)
+		return "", fmt.Errorf("BENCH_POSTGRES_URL: %w", err)
 	}
 	db, err := sql.Open("pgx", base) // the ledger has registered the driver
 	if err != nil {

@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 	fs := flag.NewFlagSet("worker", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() { fmt.Fprint(stderr, usage); fs.PrintDefaults() }
-	concurrency := fs.Int("concurrency", 0, "calls to each provider at once; 0 = 64 for the checkout, 32 for email, 16 for SMS and WhatsApp")
+	concurrency := fs.Int("concurrency", 0, "calls to each provider at once; 0 = 64 for the checkout, 48 for email, 16 for SMS and WhatsApp")
 	timeout := fs.Duration("call-timeout", 0, "how long one call to a provider may take; a claim is held 30s longer; 0 = 30s for the checkout, 120s for email, 20s for SMS and WhatsApp")
 	drain := fs.Duration("drain", 0, "how long a stopping worker waits for calls under way; 0 = 150s")
 	if err := fs.Parse(args); err != nil {

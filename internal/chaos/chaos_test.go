@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -158,6 +159,11 @@ func (c *chaos) enqueue(args ...string) *exec.Cmd {
 // importing kills the enqueuer while it imports, then lets it finish.
 func (c *chaos) importing(t *testing.T, driver, dsn string) {
 	t.Helper()
+	var err error
+	if c.db, err = sql.Open(driver, dsn); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.db.Close() })
 	for i := range importKills {
 		cmd := c.enqueue("send", c.file, "--yes")
 		if err := cmd.Start(); err != nil {
@@ -165,25 +171,23 @@ func (c *chaos) importing(t *testing.T, driver, dsn string) {
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
+		// Every other kill waits for the import to begin, so that some hit it however fast the machine is.
+		for i%2 == 0 && len(ended) == 0 && !c.found(`SELECT count(*) FROM batches WHERE state = 'importing'`) {
+			runtime.Gosched()
+		}
 		select {
-		case <-time.After(time.Duration(20+15*i+c.rand.IntN(120)) * time.Millisecond):
+		case <-time.After(time.Duration(c.rand.IntN(1+60*(i/2)+i%2*100)) * time.Millisecond):
 			cmd.Process.Kill()
 			<-ended
 			c.kills++
 		case <-ended:
 		}
-		if c.db == nil {
-			var err error
-			if c.db, err = sql.Open(driver, dsn); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { c.db.Close() })
-		}
 		c.note("import begun", `SELECT count(*) FROM batches WHERE state = 'importing'`)
 		c.note("import half done", `SELECT count(*) FROM batches WHERE state = 'importing' AND imported > 0`)
 		c.note("draft", `SELECT count(*) FROM batches WHERE state = 'draft'`)
 	}
-	out, err := c.enqueue("send", c.file, "--yes", "--json").CombinedOutput()
+	var out []byte
+	out, err = c.enqueue("send", c.file, "--yes", "--json").CombinedOutput()
 	if err != nil && !bytes.Contains(out, []byte("sent before")) {
 		t.Fatalf("send: %v\n%s", err, out)
 	}
@@ -196,10 +200,14 @@ func (c *chaos) importing(t *testing.T, driver, dsn string) {
 	}
 }
 
-// note counts a phase if the query finds something. An error is nothing found: the schema may not be there yet.
-func (c *chaos) note(phase, query string) {
+// found reports whether the query counts something. An error is nothing found: the schema may not be there yet.
+func (c *chaos) found(query string) bool {
 	var n int
-	if err := c.db.QueryRow(query).Scan(&n); err == nil && n > 0 {
+	return c.db.QueryRow(query).Scan(&n) == nil && n > 0
+}
+
+func (c *chaos) note(phase, query string) {
+	if c.found(query) {
 		c.phases[phase]++
 	}
 }

@@ -137,7 +137,7 @@ func cancelResumes(s *scene) {
 		left := &atomic.Int64{}
 		left.Store(lives)
 		err := s.db.CancelBatch(dying{s.Context(), left}, b, "clerk", "mistake")
-		Audit(s.T, s.db)
+		s.audit()
 		if err == nil {
 			break
 		}

@@ -95,14 +95,32 @@ func canaryRace(s *scene) {
 	}
 }
 
+// lastTwo ends the two last messages of many requests at once, each pair by two workers: whoever comes second must see
+// what the first did, or the request stays in flight for ever.
 func lastTwo(s *scene) {
-	b := s.send(30, Routes("email+sms"))
-	for range 30 {
-		w := one(s, s.feed(b, 1))
-		wakes := s.link(w)
-		claims := []paylink.MessageClaim{s.committed(wakes[0]), s.committed(wakes[1])}
-		together(2, func(i int) { s.expected(s.db.AcceptMessage(s.Context(), claims[i], "ref", 1)) })
-		s.stands(paylink.RequestID(w.ID), "sent unpaid; open; email accepted, sms accepted")
+	const rows = 60
+	b := s.send(rows, Routes("email+sms"))
+	claims := [2][]paylink.MessageClaim{}
+	for _, w := range s.feed(b, rows) {
+		c, err := s.db.ClaimSession(s.Context(), paylink.RequestID(w.ID), w.Epoch, byWorker)
+		s.expected(err)
+		wakes, err := s.db.RecordSession(s.Context(), c, s.made(c))
+		s.expected(err)
+		for i, w := range wakes {
+			m, _, err := s.db.ClaimMessage(s.Context(), paylink.MessageID(w.ID), w.Epoch, byWorker)
+			s.expected(err)
+			s.expected(s.db.CommitMessage(s.Context(), m, commitOptions))
+			claims[i] = append(claims[i], m)
+		}
+	}
+	s.audit()
+	together(8, func(i int) {
+		for k := i / 2; k < rows; k += 4 {
+			s.expected(s.db.AcceptMessage(s.Context(), claims[i%2][k], "ref", 1))
+		}
+	})
+	if got, want := s.counts(b), (paylink.Counts{Sent: rows}); got != want {
+		s.Errorf("got counts %+v, want %+v", got, want)
 	}
 }
 
@@ -318,7 +336,7 @@ func mixedWork(s *scene) {
 		})
 		queue = next
 		s.clock.Advance(time.Minute) // longer than a lease, shorter than the grace that a wake has
-		Audit(s.T, s.db)
+		s.audit()
 		if s.Failed() {
 			s.Fatalf("in round %d", round)
 		}

@@ -110,12 +110,14 @@ func commitRefused(s *scene) {
 		}, "suppressed unpaid; open; sms suppressed"},
 	} {
 		s.Log(tt.name)
-		phone := tt.name
-		b := s.send(1, Routes("sms"), Each(func(r *paylink.Row) { r.Phone = phone }))
+		b := s.send(1, Routes("sms"), Each(func(r *paylink.Row) { r.Phone = tt.name }))
 		id, wakes := s.linked(b)
 		c := s.claimMessage(one(s, wakes))
 		tt.happen(b, c)
 		s.conflict(s.db.CommitMessage(ctx, c, commitOptions))
+		ours := commitOptions
+		ours.Reveals = false // with a link of our own the session does not matter, and the debt does
+		s.conflict(s.db.CommitMessage(ctx, c, ours))
 		s.ok(s.db.ReleaseMessage(ctx, c, s.clock.Now()))
 		for _, w := range s.sweep() {
 			if w.Task == paylink.TaskSend {

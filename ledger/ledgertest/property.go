@@ -222,6 +222,9 @@ func (a *actor) adoptAny() {
 }
 
 func (a *actor) check() {
+	if a.steps++; a.steps%auditEvery != 0 {
+		return
+	}
 	ctx := a.Context()
 	r, err := a.db.Verify(ctx, a.batch)
 	a.must(err)
@@ -288,6 +291,8 @@ func (a *actor) finish() {
 	}
 	l, err := a.db.Request(ctx, a.id)
 	a.must(err)
+	a.steps = -1 // the last step is always looked at
+	a.check()
 	if !over(l) {
 		events, _ := a.db.Timeline(ctx, a.id)
 		for _, e := range events {

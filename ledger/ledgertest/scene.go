@@ -16,6 +16,7 @@ type scene struct {
 	*testing.T
 	db    *ledger.DB
 	clock *Clock
+	steps int
 }
 
 const (
@@ -27,13 +28,21 @@ const (
 
 var byWorker = paylink.ClaimOptions{Worker: "w1", Lease: lease}
 
+// audit ends a step.
+func (s *scene) audit() {
+	s.Helper()
+	if s.steps++; s.steps%auditEvery == 0 {
+		Audit(s.T, s.db)
+	}
+}
+
 // ok ends a step that must succeed.
 func (s *scene) ok(err error) {
 	s.Helper()
 	if err != nil {
 		s.Fatalf("got error %v", err)
 	}
-	Audit(s.T, s.db)
+	s.audit()
 }
 
 // refused ends a step that must fail with the error and change nothing that matters to the till.
@@ -42,7 +51,7 @@ func (s *scene) refused(err, want error) {
 	if !errors.Is(err, want) {
 		s.Fatalf("got error %v, want %v", err, want)
 	}
-	Audit(s.T, s.db)
+	s.audit()
 }
 
 func (s *scene) conflict(err error) {
@@ -53,7 +62,7 @@ func (s *scene) conflict(err error) {
 func (s *scene) send(n int, opts ...Option) paylink.BatchID {
 	s.Helper()
 	b := Import(s.T, s.db, n, opts...)
-	Audit(s.T, s.db)
+	s.audit()
 	return b
 }
 

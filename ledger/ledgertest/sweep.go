@@ -26,7 +26,7 @@ func (s *scene) manyLinked(b paylink.BatchID, n int) {
 			s.Fatal(err)
 		}
 	}
-	Audit(s.T, s.db)
+	s.audit()
 }
 
 func sweepShares(s *scene) {

@@ -129,13 +129,17 @@ func (c Config) newWorker(ctx context.Context, opt WorkerOptions) (w *Worker, er
 	return w, err
 }
 
+// mailConnections bounds the connections to the mail relay. They are opened as the rate asks for them, so a worker that
+// sends ten mails a second has one or two; each is held while the ledger is asked before the final dot.
+const mailConnections = 24
+
 // addChannels plugs in each channel whose settings are complete. One that is begun but incomplete is a mistake.
 func (c Config) addChannels(w *Worker, cfg *jobs.Config) error {
 	if c.SMTPURL != "" {
 		if err := c.NeedChannels(paylink.Email); err != nil {
 			return err
 		}
-		sender, err := email.New(email.Config{URL: string(c.SMTPURL), From: c.MailFrom, Pool: 8})
+		sender, err := email.New(email.Config{URL: string(c.SMTPURL), From: c.MailFrom, Pool: mailConnections})
 		if err != nil {
 			return fmt.Errorf("set up email: %w", err)
 		}

@@ -2,11 +2,12 @@
 
 -- Times are milliseconds since 1970 in UTC; money is in minor units; ids of batches, requests, sessions, messages and
 -- attempts are the numbers behind b12, b12.345, s7, m7, a7 (a request's id is batch << 32 | row).
--- The CHECKs repeat the state machines of package paylink; a test compares them.
+-- The CHECKs repeat the state machines of package paylink; a test compares them. They are spelt with OR because SQLite
+-- builds a table for every IN list of three or more, at every statement that has to look at it.
 
 CREATE TABLE batches (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,
-  state          TEXT   NOT NULL CHECK (state IN ('importing', 'draft', 'held', 'running', 'paused', 'halted', 'done', 'canceled')),
+  state          TEXT   NOT NULL CHECK (state = 'importing' OR state = 'draft' OR state = 'held' OR state = 'running' OR state = 'paused' OR state = 'halted' OR state = 'done' OR state = 'canceled'),
   name           TEXT   NOT NULL,              -- the file's name, for people
   source_hash    TEXT   NOT NULL,              -- SHA-256 of the content: the same file under another name is the same file
   again          BIGINT NOT NULL DEFAULT 0,    -- how many times the same content was sent on purpose before
@@ -37,11 +38,11 @@ CREATE TABLE batches (
 CREATE INDEX batches_active ON batches (id) WHERE state NOT IN ('done', 'canceled');
 
 CREATE TABLE requests (
-  id             BIGINT PRIMARY KEY,
+  id             INTEGER PRIMARY KEY,
   line           BIGINT NOT NULL,
-  dispatch       TEXT   NOT NULL CHECK (dispatch IN ('pending', 'in_flight', 'sent', 'failed', 'suppressed', 'skipped', 'canceled', 'unknown')),
-  payment        TEXT   NOT NULL CHECK (payment IN ('unpaid', 'authorized', 'partially_paid', 'paid', 'partially_refunded', 'refunded', 'expired', 'canceled', 'written_off', 'paid_outside')),
-  step           TEXT   NOT NULL CHECK (step IN ('none', 'session', 'lost', 'refused', 'messages')), -- what is owed next, or why nothing can be
+  dispatch       TEXT   NOT NULL CHECK (dispatch = 'pending' OR dispatch = 'in_flight' OR dispatch = 'sent' OR dispatch = 'failed' OR dispatch = 'suppressed' OR dispatch = 'skipped' OR dispatch = 'canceled' OR dispatch = 'unknown'),
+  payment        TEXT   NOT NULL CHECK (payment = 'unpaid' OR payment = 'authorized' OR payment = 'partially_paid' OR payment = 'paid' OR payment = 'partially_refunded' OR payment = 'refunded' OR payment = 'expired' OR payment = 'canceled' OR payment = 'written_off' OR payment = 'paid_outside'),
+  step           TEXT   NOT NULL CHECK (step = 'none' OR step = 'session' OR step = 'lost' OR step = 'refused' OR step = 'messages'), -- what is owed next, or why nothing can be
   epoch          BIGINT NOT NULL DEFAULT 0,
   next_at        BIGINT NOT NULL DEFAULT 0,    -- not before
   wake_at        BIGINT,                       -- when the sweeper wakes it if nobody else did; NULL = nothing to wake
@@ -72,11 +73,11 @@ CREATE TABLE requests (
   updated_at     BIGINT NOT NULL
 );
 CREATE INDEX requests_wake ON requests (wake_at) WHERE wake_at IS NOT NULL;
-CREATE INDEX requests_debt ON requests (debt_key) WHERE payment IN ('unpaid', 'authorized', 'partially_paid');
+CREATE INDEX requests_debt ON requests (debt_key) WHERE payment = 'unpaid' OR payment = 'authorized' OR payment = 'partially_paid';
 
 -- The only place of personal data beside rejections.raw; redaction empties both.
 CREATE TABLE contacts (
-  request_id  BIGINT PRIMARY KEY,
+  request_id  INTEGER PRIMARY KEY,
   name        TEXT NOT NULL,
   first_name  TEXT NOT NULL,
   last_name   TEXT NOT NULL,
@@ -102,7 +103,7 @@ CREATE TABLE rejections (
 CREATE TABLE sessions (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
   request_id   BIGINT NOT NULL REFERENCES requests (id),
-  state        TEXT   NOT NULL CHECK (state IN ('intent', 'open', 'pending', 'attempted', 'authorized', 'paid', 'cod', 'failed', 'expired', 'canceled', 'invalid', 'voided', 'refunded', 'ghost', 'superseded')),
+  state        TEXT   NOT NULL CHECK (state = 'intent' OR state = 'open' OR state = 'pending' OR state = 'attempted' OR state = 'authorized' OR state = 'paid' OR state = 'cod' OR state = 'failed' OR state = 'expired' OR state = 'canceled' OR state = 'invalid' OR state = 'voided' OR state = 'refunded' OR state = 'ghost' OR state = 'superseded'),
   order_no     TEXT   NOT NULL UNIQUE,
   provider_id  TEXT   UNIQUE,
   url          TEXT   NOT NULL DEFAULT '',
@@ -110,7 +111,7 @@ CREATE TABLE sessions (
   currency     TEXT   NOT NULL,
   raw_state    TEXT   NOT NULL DEFAULT '',     -- the provider's own word
   lost         BOOLEAN NOT NULL DEFAULT FALSE, -- the answer to its create was lost
-  ending       TEXT   NOT NULL DEFAULT '' CHECK (ending IN ('', 'canceled', 'replaced', 'renewed')), -- to be ended at the provider, and why
+  ending       TEXT   NOT NULL DEFAULT '' CHECK (ending = '' OR ending = 'canceled' OR ending = 'replaced' OR ending = 'renewed'), -- to be ended at the provider, and why
   lease_until  BIGINT,                         -- while its create is under way
   check_at     BIGINT,                         -- when to ask the provider next; NULL = no need
   checks       BIGINT NOT NULL DEFAULT 0,
@@ -120,7 +121,7 @@ CREATE TABLE sessions (
   ended_at     BIGINT,
   asked_at     BIGINT                           -- when a payer last had the provider asked about it
 );
-CREATE UNIQUE INDEX sessions_one_live ON sessions (request_id) WHERE state IN ('intent', 'open', 'pending', 'attempted');
+CREATE UNIQUE INDEX sessions_one_live ON sessions (request_id) WHERE state = 'intent' OR state = 'open' OR state = 'pending' OR state = 'attempted';
 CREATE INDEX sessions_request ON sessions (request_id);
 CREATE INDEX sessions_check ON sessions (check_at) WHERE check_at IS NOT NULL;
 
@@ -128,9 +129,9 @@ CREATE TABLE messages (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
   request_id   BIGINT NOT NULL REFERENCES requests (id),
   purpose      TEXT   NOT NULL,
-  channel      TEXT   NOT NULL CHECK (channel IN ('email', 'sms', 'whatsapp')),
+  channel      TEXT   NOT NULL CHECK (channel = 'email' OR channel = 'sms' OR channel = 'whatsapp'),
   n            BIGINT NOT NULL CHECK (n > 0),
-  state        TEXT   NOT NULL CHECK (state IN ('owed', 'claimed', 'committing', 'accepted', 'sent', 'delivered', 'read', 'failed', 'undelivered', 'suppressed', 'unknown', 'held', 'canceled')),
+  state        TEXT   NOT NULL CHECK (state = 'owed' OR state = 'claimed' OR state = 'committing' OR state = 'accepted' OR state = 'sent' OR state = 'delivered' OR state = 'read' OR state = 'failed' OR state = 'undelivered' OR state = 'suppressed' OR state = 'unknown' OR state = 'held' OR state = 'canceled'),
   epoch        BIGINT NOT NULL DEFAULT 1,
   next_at      BIGINT NOT NULL,
   wake_at      BIGINT,
@@ -145,7 +146,7 @@ CREATE TABLE messages (
   created_at   BIGINT NOT NULL,
   updated_at   BIGINT NOT NULL,
   UNIQUE (request_id, purpose, channel, n),
-  CHECK (state NOT IN ('accepted', 'sent', 'delivered', 'read') OR provider_ref <> '')
+  CHECK ((state <> 'accepted' AND state <> 'sent' AND state <> 'delivered' AND state <> 'read') OR provider_ref <> '')
 );
 -- Channel and batch lead, so that a small batch is found at once behind a million rows of another.
 CREATE INDEX messages_wake ON messages (channel, (request_id >> 32), wake_at) WHERE wake_at IS NOT NULL;
@@ -154,7 +155,7 @@ CREATE TABLE attempts (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,
   message_id    BIGINT NOT NULL REFERENCES messages (id),
   n             BIGINT NOT NULL,
-  state         TEXT   NOT NULL CHECK (state IN ('open', 'accepted', 'refused', 'released', 'unknown', 'settled')),
+  state         TEXT   NOT NULL CHECK (state = 'open' OR state = 'accepted' OR state = 'refused' OR state = 'released' OR state = 'unknown' OR state = 'settled'),
   phase         TEXT   NOT NULL CHECK (phase IN ('prepared', 'committing')),
   worker        TEXT   NOT NULL,
   secret        TEXT   NOT NULL,               -- with the id, the token in status callbacks
@@ -165,7 +166,7 @@ CREATE TABLE attempts (
   template_hash TEXT   NOT NULL DEFAULT '',
   bytes_hash    TEXT   NOT NULL DEFAULT '',    -- SHA-256 of what was sent
   provider_ref  TEXT   NOT NULL DEFAULT '',
-  kind          TEXT   NOT NULL DEFAULT '' CHECK (kind IN ('', 'permanent', 'temporary', 'unknown')),
+  kind          TEXT   NOT NULL DEFAULT '' CHECK (kind = '' OR kind = 'permanent' OR kind = 'temporary' OR kind = 'unknown'),
   cause         TEXT   NOT NULL DEFAULT '',
   code          TEXT   NOT NULL DEFAULT '',
   UNIQUE (message_id, n),
@@ -212,7 +213,7 @@ CREATE TABLE tallies (
 CREATE TABLE suppressions (
   channel      TEXT   NOT NULL,
   address_hash TEXT   NOT NULL,
-  reason       TEXT   NOT NULL CHECK (reason IN ('opted_out', 'bounced', 'complained', 'manual')),
+  reason       TEXT   NOT NULL CHECK (reason = 'opted_out' OR reason = 'bounced' OR reason = 'complained' OR reason = 'manual'),
   source       TEXT   NOT NULL,
   request_id   BIGINT,
   created_at   BIGINT NOT NULL,
@@ -225,11 +226,11 @@ CREATE TABLE payments (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
   request_id  BIGINT NOT NULL REFERENCES requests (id),
   session_id  BIGINT REFERENCES sessions (id),
-  kind        TEXT   NOT NULL CHECK (kind IN ('authorized', 'settled', 'refunded', 'voided', 'outside')),
+  kind        TEXT   NOT NULL CHECK (kind = 'authorized' OR kind = 'settled' OR kind = 'refunded' OR kind = 'voided' OR kind = 'outside'),
   amount      BIGINT NOT NULL,
   currency    TEXT   NOT NULL,
   ref         TEXT   NOT NULL,
-  source      TEXT   NOT NULL CHECK (source IN ('webhook', 'retrieve', 'command')),
+  source      TEXT   NOT NULL CHECK (source = 'webhook' OR source = 'retrieve' OR source = 'command'),
   flag        TEXT   NOT NULL DEFAULT '',      -- superseded, ghost, late, amount_differs, currency_differs, paid_twice; several by commas
   at          BIGINT NOT NULL,
   UNIQUE (request_id, kind, ref)
@@ -268,7 +269,7 @@ CREATE INDEX flags_request ON flags (request_id) WHERE closed_at IS NULL;
 -- One circuit breaker per outside provider, shared by all processes.
 CREATE TABLE gates (
   provider    TEXT PRIMARY KEY,
-  state       TEXT   NOT NULL CHECK (state IN ('closed', 'open', 'probing', 'halted')),
+  state       TEXT   NOT NULL CHECK (state = 'closed' OR state = 'open' OR state = 'probing' OR state = 'halted'),
   opened      BIGINT NOT NULL DEFAULT 0,       -- how many times in a row it opened: the wait doubles
   until       BIGINT NOT NULL DEFAULT 0,
   why         TEXT   NOT NULL DEFAULT '',
