@@ -121,6 +121,11 @@ func (w *Worker) settle(ctx context.Context, wake paylink.Wake) error {
 	if err := w.admit(ctx, wake, ProviderCheckout); err != nil {
 		return err
 	}
+	return w.settleNow(ctx, wake)
+}
+
+// settleNow settles without waiting for anything.
+func (w *Worker) settleNow(ctx context.Context, wake paylink.Wake) error {
 	c, err := w.Ledger.ClaimSettle(ctx, paylink.SessionID(wake.ID), wake.Epoch,
 		paylink.ClaimOptions{Worker: w.Name, Lease: w.CheckoutTimeout + leaseMargin})
 	if err != nil {
@@ -159,28 +164,37 @@ func (w *Worker) settle(ctx context.Context, wake paylink.Wake) error {
 // torn away.
 const inThreeDSecure = 15 * time.Minute
 
-// end ends a live session at the provider, looking first: what is paid, authorized or being paid is not replaced. A
-// session that is neither ended nor failed to is looked at again after wait.
+// end ends a live session at the provider. A session that is neither ended nor failed to is looked at again after wait.
 func (w *Worker) end(ctx context.Context, c paylink.SettleClaim) (ended bool, wait time.Duration, err error) {
+	ended, refused, err := w.endAtProvider(ctx, c, func(paylink.SessionState) bool { return c.Ending != "canceled" && c.Checks == 0 })
+	if !ended && !refused && err == nil {
+		wait = inThreeDSecure
+	}
+	return ended, wait, err
+}
+
+// endAtProvider looks first: what is paid or authorized is not ended, nor what somebody is being busy with, if wait says
+// so. refused says that the provider would not end it and that it lives on.
+func (w *Worker) endAtProvider(ctx context.Context, c paylink.SettleClaim, wait func(paylink.SessionState) bool) (ended, refused bool, err error) {
 	state, err := w.look(ctx, c)
 	switch {
 	case err != nil:
-		return false, 0, err
+		return false, false, err
 	case !state.Live(): // paid or authorized, which nothing ends, or dead
-		return true, 0, nil
-	case state != paylink.SessionOpen && c.Ending != "canceled" && c.Checks == 0:
-		return false, inThreeDSecure, nil
+		return true, false, nil
+	case state != paylink.SessionOpen && wait(state):
+		return false, false, nil
 	}
 	err = w.Checkout.ExpireOrder(ctx, c.Session.OrderNo)
 	if err == nil {
-		return true, 0, nil
+		return true, false, nil
 	}
 	if paylink.AsFailure(err).Kind != paylink.Permanent {
-		return false, 0, err
+		return false, false, err
 	}
 	// Refused: it may be dead or paid by now. Only a look can tell.
 	state, err = w.look(ctx, c)
-	return err == nil && !state.Live(), 0, err
+	return err == nil && !state.Live(), err == nil && state.Live(), err
 }
 
 // look asks the provider where a session stands and writes it down.

@@ -36,10 +36,36 @@ func NewRedisLimiter(rdb redis.UniversalClient, limits map[Provider][]Limit, use
 	return &RedisLimiter{rdb: rdb, limits: limits, used: used, now: time.Now}
 }
 
-// takeSlot decides by Redis' own clock, so that processes need not agree on the time. KEYS: the pause, the pacing key,
-// the counter. ARGV: emission interval in microseconds (0 = no pacing), longest wait, calls per period (0 = no
-// counting), length of the period in microseconds. It answers {wait, refusal}: slot in wait microseconds, or, if refusal
-// is 1, nothing taken and a slot not before wait; 2 = the counter is missing and must be seeded.
+// Class says what a call is for, and with that how much of a provider's limit it may use.
+type Class string
+
+// The classes. Whoever is not dispatch takes from what dispatch leaves, and from all of it while nothing is dispatched.
+const (
+	ClassDispatch Class = "dispatch"
+	ClassClick    Class = "click" // a payer waits
+	ClassAmend    Class = "amend" // a session must end, or be looked at
+)
+
+// amendQueue bounds how far ahead the class amend takes slots: a payer's click queues behind it at most that long.
+const amendQueue = time.Second
+
+// For is a view of the limiter for another class of calls; the limiter itself is dispatch's.
+func (l *RedisLimiter) For(c Class) Limiter { return classLimiter{l, c} }
+
+type classLimiter struct {
+	*RedisLimiter
+	class Class
+}
+
+func (l classLimiter) Wait(ctx context.Context, p Provider, atMost time.Duration) (time.Duration, error) {
+	return l.wait(ctx, p, l.class, atMost)
+}
+
+// takeSlot decides by Redis' own clock, so that processes need not agree on the time. KEYS: the pause, the class' pacing
+// key, the counter, and the pacing key of dispatch if the class is another one. ARGV: emission interval in microseconds
+// (0 = no pacing), longest wait, calls per period (0 = no counting), length of the period in microseconds, and the
+// interval while nothing is dispatched (0 = the same). It answers {wait, refusal}: slot in wait microseconds, or, if
+// refusal is 1, nothing taken and a slot not before wait; 2 = the counter is missing and must be seeded.
 var takeSlot = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -57,6 +83,10 @@ if most > 0 then
 end
 local wait = 0
 if interval > 0 then
+  if KEYS[4] then
+    local dispatch = tonumber(redis.call('GET', KEYS[4]) or '0')
+    if dispatch < now then interval = tonumber(ARGV[5]) end
+  end
   local tat = tonumber(redis.call('GET', KEYS[2]) or '0')
   if tat < now then tat = now end
   wait = tat - now
@@ -67,28 +97,42 @@ if most > 0 then redis.call('INCR', counter) end
 return {wait, 0}
 `)
 
-// Wait takes a slot and sleeps until it. See [Limiter].
+// Wait takes a slot for dispatch and sleeps until it. See [Limiter].
 func (l *RedisLimiter) Wait(ctx context.Context, p Provider, atMost time.Duration) (time.Duration, error) {
+	return l.wait(ctx, p, ClassDispatch, atMost)
+}
+
+func (l *RedisLimiter) wait(ctx context.Context, p Provider, class Class, atMost time.Duration) (time.Duration, error) {
 	limits := l.limits[p]
 	if len(limits) == 0 {
 		return 0, nil
 	}
-	share := 1.0
+	rate, day := 1.0, 1.0 // shares
 	if p == ProviderCheckout {
-		share = dispatchShare
+		if rate = 1 - dispatchShare; class == ClassDispatch {
+			rate, day = dispatchShare, dispatchShare
+		}
+		if class == ClassAmend {
+			atMost = min(atMost, amendQueue)
+		}
 	}
-	var interval time.Duration
+	var interval, alone time.Duration
 	most, period := int64(0), time.Duration(0)
 	for _, x := range limits {
 		if x.Per < time.Hour {
-			interval = max(interval, time.Duration(float64(x.Per)/(float64(x.N)*share)))
+			interval = max(interval, time.Duration(float64(x.Per)/(float64(x.N)*rate)))
+			alone = max(alone, x.Per/time.Duration(x.N))
 		} else {
-			most, period = int64(float64(x.N)*share), x.Per
+			most, period = int64(float64(x.N)*day), x.Per
 		}
 	}
+	keys := l.keys(p, period)
+	if p == ProviderCheckout && class != ClassDispatch {
+		keys = []string{keys[0], keys[1] + ":rest", keys[2], keys[1]}
+	}
 	for range 3 {
-		answer, err := takeSlot.Run(ctx, l.rdb, l.keys(p, period),
-			interval.Microseconds(), atMost.Microseconds(), most, period.Microseconds()).Int64Slice()
+		answer, err := takeSlot.Run(ctx, l.rdb, keys, interval.Microseconds(), atMost.Microseconds(), most, period.Microseconds(),
+			alone.Microseconds()).Int64Slice()
 		if err != nil {
 			return 0, fmt.Errorf("take a slot: %w", err)
 		}

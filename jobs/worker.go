@@ -18,6 +18,7 @@ type Config struct {
 	Ledger   Ledger
 	Queue    Queue
 	Limiter  Limiter // nil = no limits
+	Amends   Limiter // of sessions that must end; nil = Limiter
 	Checkout Checkout
 	Senders  map[paylink.Channel]notify.Sender
 	Finders  map[paylink.Channel]notify.Finder // channels whose lost messages can be looked up
@@ -85,6 +86,9 @@ func New(c Config) (*Worker, error) {
 	}
 	if c.Limiter == nil {
 		c.Limiter = noLimit{}
+	}
+	if c.Amends == nil {
+		c.Amends = c.Limiter
 	}
 	if c.Alerter == nil {
 		c.Alerter = logAlerter{c.Log}
@@ -158,7 +162,11 @@ func (w *Worker) admit(ctx context.Context, wake paylink.Wake, p Provider) error
 	if until, ok := w.gates.allow(ctx, p, wake); !ok {
 		return &Later{At: until.Add(jitter(5 * time.Second)), Why: string(p) + " is stopped by its breaker"}
 	}
-	later, err := w.Limiter.Wait(ctx, p, maxTokenWait)
+	limiter := w.Limiter
+	if wake.Task == paylink.TaskSettle {
+		limiter = w.Amends
+	}
+	later, err := limiter.Wait(ctx, p, maxTokenWait)
 	if err != nil {
 		return fmt.Errorf("wait for the rate limit of %s: %w", p, err)
 	}

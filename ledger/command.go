@@ -267,6 +267,16 @@ func (t *tx) again(id paylink.RequestID, only paylink.Channel, actor, why string
 	if step != stepMessages && step != stepRefused {
 		return nil, fmt.Errorf("request %s has not been sent yet: %w", id, paylink.ErrConflict)
 	}
+	if step == stepRefused { // unless the payer's own click has made a session since
+		n, err := t.exec(`UPDATE requests SET step = 'messages' WHERE id = $1 AND EXISTS (
+			SELECT 1 FROM sessions WHERE request_id = $1 AND state IN ('open', 'pending', 'attempted'))`, int64(id))
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			step = stepMessages
+		}
+	}
 	if step == stepRefused {
 		if _, err := t.exec(`UPDATE requests SET tries = 0, cause = '', code = '' WHERE id = $1`, int64(id)); err != nil {
 			return nil, err

@@ -58,4 +58,5 @@ var Looks = map[string]struct{ Query, Index string }{
 	"feedable":   {feedableQuery, "batches_active"},
 	"running":    {runningQuery, "batches_active"},
 	"open debts": {openDebtsQuery, "requests_debt"},
+	"unapplied":  {unappliedQuery, "provider_events_unapplied"},
 }

@@ -28,9 +28,9 @@ func (db *DB) ClaimSession(ctx context.Context, id paylink.RequestID, epoch int6
 		var cs contactScan
 		var state paylink.BatchState
 		var step string
-		var nextAt int64
-		targets := append(append(rs.targets(), cs.targets()...), &state, &step, &nextAt)
-		if err := t.row(`SELECT `+requestColumns+`, `+contactColumns+`, b.state, r.step, r.next_at
+		var nextAt, had int64
+		targets := append(append(rs.targets(), cs.targets()...), &state, &step, &nextAt, &had)
+		if err := t.row(`SELECT `+requestColumns+`, `+contactColumns+`, b.state, r.step, r.next_at, r.paid - r.refunded
 			FROM requests r JOIN contacts c ON c.request_id = r.id JOIN batches b ON b.id = $2 WHERE r.id = $1`,
 			int64(id), int64(id.Batch())).Scan(targets...); err != nil {
 			return notFound(err, id)
@@ -50,28 +50,35 @@ func (db *DB) ClaimSession(ctx context.Context, id paylink.RequestID, epoch int6
 		if !c.Request.Payment.Owes() {
 			return fmt.Errorf("request %s is %s: %w", id, c.Request.Payment, paylink.ErrConflict)
 		}
-		c.OrderNo = paylink.NewOrderNo(c.Request.Reference)
-		lease := t.now + opt.Lease.Milliseconds()
-		session, err := t.insert(`
-			INSERT INTO sessions (request_id, state, order_no, amount, currency, lease_until, check_at, created_at)
-			VALUES ($1, 'intent', $2, $3, $4, $5, $5, $6)`,
-			int64(id), c.OrderNo, c.Request.Amount.Minor, c.Request.Amount.Currency, lease, t.now)
-		if err != nil {
-			if t.db.dialect.unique(err) {
-				return fmt.Errorf("request %s has a session under way: %w", id, paylink.ErrConflict)
-			}
-			return err
-		}
-		c.Session = paylink.SessionID(session)
-		if err := t.one(`UPDATE requests SET wake_at = NULL WHERE id = $1 AND step = 'session' AND epoch = $2`, int64(id), epoch); err != nil {
+		c.Request.Amount.Minor -= had
+		if err := t.intent(&c, opt); err != nil {
 			return err
 		}
 		t.use(providerCheckout, classDispatch)
-		t.event(event{batch: id.Batch(), request: id, entity: entitySession, id: int64(c.Session), to: string(paylink.SessionIntent)})
-		c.Deadline = toTime(lease)
-		return nil
+		return t.one(`UPDATE requests SET wake_at = NULL WHERE id = $1 AND step = 'session' AND epoch = $2`, int64(id), epoch)
 	})
 	return c, err
+}
+
+// intent stores the order number of an attempt at a session for the amount in the claim.
+func (t *tx) intent(c *paylink.SessionClaim, opt paylink.ClaimOptions) error {
+	id := c.Request.ID
+	c.OrderNo = paylink.NewOrderNo(c.Request.Reference)
+	lease := t.now + opt.Lease.Milliseconds()
+	session, err := t.insert(`
+		INSERT INTO sessions (request_id, state, order_no, amount, currency, lease_until, check_at, created_at)
+		VALUES ($1, 'intent', $2, $3, $4, $5, $5, $6)`,
+		int64(id), c.OrderNo, c.Request.Amount.Minor, c.Request.Amount.Currency, lease, t.now)
+	if err != nil {
+		if t.db.dialect.unique(err) {
+			return fmt.Errorf("request %s has a session under way: %w", id, paylink.ErrConflict)
+		}
+		return err
+	}
+	c.Session = paylink.SessionID(session)
+	t.event(event{batch: id.Batch(), request: id, entity: entitySession, id: int64(c.Session), to: string(paylink.SessionIntent)})
+	c.Deadline = toTime(lease)
+	return nil
 }
 
 // moveSession moves a session by compare-and-swap; set is further SQL assignments with arguments from $4 on.
@@ -107,34 +114,51 @@ func (t *tx) swapSession(id paylink.SessionID, req paylink.RequestID, from, to p
 // meanwhile and the order number is already being expired: the session is not to be used.
 func (db *DB) RecordSession(ctx context.Context, c paylink.SessionClaim, s paylink.CheckoutSession) (wakes []paylink.Wake, err error) {
 	err = db.change(ctx, func(t *tx) error {
-		wakes = nil
-		var expires any
-		if !s.ExpiresAt.IsZero() {
-			expires = s.ExpiresAt.UnixMilli()
-		}
-		if err := t.moveIntent(c, paylink.SessionOpen, "",
-			`provider_id = $4, url = $5, expires_at = $6, raw_state = $7, lease_until = NULL, check_at = NULL`,
-			s.ProviderID, s.URL, expires, s.RawState); err != nil {
+		if err := t.openSession(c, s); err != nil {
 			return err
 		}
-		id := c.Request.ID
-		owing, err := t.exec(`UPDATE requests SET step = 'messages', wake_at = NULL, tries = 0, cause = '', code = ''
-			WHERE id = $1 AND payment IN ('unpaid', 'partially_paid')`, int64(id))
-		if err != nil {
-			return err
-		}
-		if owing == 0 { // called off or paid while the provider was busy
-			if _, err := t.exec(`UPDATE sessions SET ending = 'canceled', check_at = $2 WHERE id = $1`, int64(c.Session), t.now); err != nil {
-				return err
-			}
-			return t.setStep(id, stepNone)
-		}
-		if wakes, err = t.oweMessages(c.Request, c.Contact, c.Park); err != nil || len(wakes) > 0 {
-			return err // with a message owed it is in flight, as it was
-		}
-		return t.settle(id, "", "", false)
+		wakes, err = t.linked(c)
+		return err
 	})
 	return wakes, err
+}
+
+// openSession records what the provider made of the maker's claim.
+func (t *tx) openSession(c paylink.SessionClaim, s paylink.CheckoutSession) error {
+	var expires any
+	if !s.ExpiresAt.IsZero() {
+		expires = s.ExpiresAt.UnixMilli()
+	}
+	return t.moveIntent(c, paylink.SessionOpen, "",
+		`provider_id = $4, url = $5, expires_at = $6, raw_state = $7, lease_until = NULL, check_at = NULL`,
+		s.ProviderID, s.URL, expires, s.RawState)
+}
+
+// linked goes on with a request that has its session.
+func (t *tx) linked(c paylink.SessionClaim) ([]paylink.Wake, error) {
+	id := c.Request.ID
+	owing, err := t.exec(`UPDATE requests SET step = 'messages', wake_at = NULL, tries = 0, cause = '', code = ''
+		WHERE id = $1 AND payment IN ('unpaid', 'partially_paid')`, int64(id))
+	if err != nil {
+		return nil, err
+	}
+	if owing == 0 { // called off or paid while the provider was busy
+		if err := t.unwanted(c.Session); err != nil {
+			return nil, err
+		}
+		return nil, t.setStep(id, stepNone)
+	}
+	wakes, err := t.oweMessages(c.Request, c.Contact, c.Park)
+	if err != nil || len(wakes) > 0 {
+		return wakes, err // with a message owed it is in flight, as it was
+	}
+	return nil, t.settle(id, "", "", false)
+}
+
+// unwanted asks for the end of a session that nobody is to pay by.
+func (t *tx) unwanted(id paylink.SessionID) error {
+	_, err := t.exec(`UPDATE sessions SET ending = 'canceled', check_at = $2 WHERE id = $1`, int64(id), t.now)
+	return err
 }
 
 func (t *tx) setStep(id paylink.RequestID, step string) error {
@@ -372,79 +396,33 @@ func (db *DB) AdoptState(ctx context.Context, id paylink.SessionID, seen paylink
 		if err != nil {
 			return notFound(err, id)
 		}
-		if seen.State == s.State || !paylink.SessionMachine.Can(s.State, seen.State) {
-			return nil
-		}
-		set := `raw_state = $4`
-		switch {
-		case seen.State.Settled(): // nothing is left to end
-			set += `, check_at = NULL, ending = '', lost = FALSE, lease_until = NULL`
-		case s.State == paylink.SessionIntent:
-			return nil
-		}
-		if err := t.moveSession(id, s.RequestID, s.State, seen.State, strings.TrimSpace("retrieved: "+seen.RawState), set, seen.RawState); err != nil {
+		moved, err := t.adoptState(s, seen.State, seen.RawState, "retrieved: ")
+		if err != nil || !moved || !seen.State.Settled() {
 			return err
 		}
-		if !seen.State.Settled() {
-			return nil
-		}
-		if s.lost {
-			if _, err := t.exec(`UPDATE requests SET step = 'none' WHERE id = $1 AND step = 'lost'`, int64(s.RequestID)); err != nil {
-				return err
-			}
-		}
-		return t.recordMoney(s, seen)
+		return t.retrievedMoney(s, seen)
 	})
 }
 
-// recordMoney counts money found by retrieving a session: only its amount, marked as found so. Nobody who has paid is
-// chased from here on.
-func (t *tx) recordMoney(s sessionRow, seen paylink.CheckoutSession) error {
-	kind, to := "settled", paylink.PaymentPaid
-	if seen.State != paylink.SessionPaid {
-		kind, to = "authorized", paylink.PaymentAuthorized
+// adoptState moves a session to what the provider says of it, if the machine allows that.
+func (t *tx) adoptState(s sessionRow, to paylink.SessionState, word, source string) (moved bool, err error) {
+	if to == s.State || !paylink.SessionMachine.Can(s.State, to) {
+		return false, nil
 	}
-	flag := ""
-	if s.State == paylink.SessionGhost || s.State == paylink.SessionSuperseded {
-		flag = string(s.State)
-	} else if !s.State.Live() && s.State != paylink.SessionAuthorized && s.State != paylink.SessionCOD {
-		flag = "late"
+	set := `raw_state = $4`
+	switch {
+	case to.Settled(): // nothing is left to end
+		set += `, check_at = NULL, ending = '', lost = FALSE, lease_until = NULL`
+	case s.State == paylink.SessionIntent:
+		return false, nil
 	}
-	ref := s.ProviderID
-	if ref == "" {
-		ref = seen.ProviderID
+	if err := t.moveSession(s.ID, s.RequestID, s.State, to, strings.TrimSpace(source+word), set, word); err != nil {
+		return false, err
 	}
-	added, err := t.exec(`INSERT INTO payments (request_id, session_id, kind, amount, currency, ref, source, flag, at)
-		VALUES ($1, $2, $3, $4, $5, $6, 'retrieve', $7, $8) ON CONFLICT (request_id, kind, ref) DO NOTHING`,
-		int64(s.RequestID), int64(s.ID), kind, s.Amount.Minor, s.Amount.Currency, ref, flag, t.now)
-	if err != nil || added == 0 {
-		return err
+	if to.Settled() && s.lost {
+		_, err = t.exec(`UPDATE requests SET step = 'none' WHERE id = $1 AND step = 'lost'`, int64(s.RequestID))
 	}
-	if flag != "" {
-		if err := t.flag(s.RequestID, "money_on_"+flag, fmt.Sprintf("session %s", s.ID)); err != nil {
-			return err
-		}
-	}
-	var payment paylink.PaymentState
-	var amount, paid int64
-	if err := t.row(`SELECT payment, amount, paid FROM requests WHERE id = $1`, int64(s.RequestID)).Scan(&payment, &amount, &paid); err != nil {
-		return err
-	}
-	if kind == "settled" {
-		paid += s.Amount.Minor
-		if _, err := t.exec(`UPDATE requests SET paid = $2 WHERE id = $1`, int64(s.RequestID), paid); err != nil {
-			return err
-		}
-		if paid < amount {
-			to = paylink.PaymentPartiallyPaid
-		}
-	}
-	if payment != to && paylink.PaymentMachine.Can(payment, to) {
-		if err := t.movePayment(s.RequestID, payment, to, "", "retrieved", false); err != nil {
-			return err
-		}
-	}
-	return t.dropOwed(s.RequestID, paylink.CausePaid)
+	return true, err
 }
 
 // dropOwed cancels messages that are no longer wanted, and settles the request.
@@ -477,12 +455,6 @@ func (t *tx) endOwed(id paylink.RequestID, to paylink.MessageState, cause paylin
 		}
 	}
 	return nil
-}
-
-func (t *tx) flag(id paylink.RequestID, kind, detail string) error {
-	_, err := t.exec(`INSERT INTO flags (batch_id, request_id, kind, detail, opened_at) VALUES ($1, $2, $3, $4, $5)`,
-		int64(id.Batch()), int64(id), kind, detail, t.now)
-	return err
 }
 
 func (t *tx) use(provider, class string) {

@@ -331,8 +331,10 @@ var invariants = []struct{ kind, query string }{
 		AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.request_id = r.id AND m.state IN ('owed', 'claimed', 'committing'))`},
 	{"contact_missing", `SELECT r.id, 'no contact row' FROM requests r WHERE r.id BETWEEN $1 AND $2
 		AND NOT EXISTS (SELECT 1 FROM contacts c WHERE c.request_id = r.id)`},
+	{"refunded_differs", `SELECT r.id, 'refunded is ' || r.refunded FROM requests r WHERE r.id BETWEEN $1 AND $2 AND r.refunded <>
+		(SELECT COALESCE(SUM(p.amount), 0) FROM payments p WHERE p.request_id = r.id AND p.kind = 'refunded' AND p.currency = r.currency)`},
 	{"paid_differs", `SELECT r.id, 'paid is ' || r.paid FROM requests r WHERE r.id BETWEEN $1 AND $2 AND r.paid <>
-		(SELECT COALESCE(SUM(p.amount), 0) FROM payments p WHERE p.request_id = r.id AND p.kind IN ('settled', 'outside'))`},
+		(SELECT COALESCE(SUM(p.amount), 0) FROM payments p WHERE p.request_id = r.id AND p.kind IN ('settled', 'outside') AND p.currency = r.currency)`},
 }
 
 func (v *verifier) invariants() error {

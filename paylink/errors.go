@@ -14,6 +14,8 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrInvalid: what was given cannot mean anything, whatever the state.
 	ErrInvalid = errors.New("invalid")
+	// ErrUnconfirmed: an event names a session that its attempt is not known to have; the provider must be asked.
+	ErrUnconfirmed = errors.New("not confirmed by the provider")
 	// ErrFrozen: a message may be sent again only with the bytes of the attempt whose answer was lost.
 	ErrFrozen = errors.New("the bytes differ from what was sent before")
 )

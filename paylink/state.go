@@ -104,8 +104,9 @@ var DispatchMachine = &Machine[DispatchState]{
 		DispatchUnknown:  {DispatchInFlight, DispatchSent, DispatchFailed, DispatchSuppressed, DispatchSkipped, DispatchCanceled},
 		DispatchSent:     {DispatchInFlight, DispatchFailed, DispatchUnknown},
 		DispatchFailed:   {DispatchSent, DispatchUnknown}, // late truth: a lost or failed message was accepted after all
-		DispatchCanceled: {DispatchSent, DispatchUnknown, DispatchFailed},
-		DispatchSkipped:  {DispatchSent, DispatchUnknown},
+		// Between these two when what was dropped after a part of the money is paid in whole, or a hold is voided.
+		DispatchCanceled: {DispatchSent, DispatchUnknown, DispatchFailed, DispatchSkipped},
+		DispatchSkipped:  {DispatchSent, DispatchUnknown, DispatchCanceled},
 		// Late truth about a message that was suppressed or dropped after its answer was lost.
 		DispatchSuppressed: {DispatchSent},
 	},

@@ -52,7 +52,7 @@ func NewLinkData(merchant string, r paylink.Request, c paylink.Contact, link, la
 
 // formatDate writes a YYYY-MM-DD date with the month in words, because 03/04 is two different days in two countries.
 // What is no such date stays as it is.
-func formatDate(date, language, country string, arabicDigits bool) string {
+func formatDate(date, language, country string, inArabic bool) string {
 	t, err := time.Parse(time.DateOnly, date)
 	if err != nil {
 		return date
@@ -61,15 +61,19 @@ func formatDate(date, language, country string, arabicDigits bool) string {
 		return t.Format("2 January 2006")
 	}
 	s := t.Format("2 ") + arabicMonths(country)[t.Month()-1] + t.Format(" 2006")
-	if arabicDigits {
-		s = strings.Map(func(r rune) rune {
-			if '0' <= r && r <= '9' {
-				return r - '0' + '٠'
-			}
-			return r
-		}, s)
+	if inArabic {
+		s = arabicDigits(s)
 	}
 	return s
+}
+
+func arabicDigits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return r - '0' + '٠'
+		}
+		return r
+	}, s)
 }
 
 // arabicMonths are the months as the country's people call them (Unicode CLDR); Arabic has several sets of names.

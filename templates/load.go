@@ -17,7 +17,7 @@ import (
 	"dunlin/paylink"
 )
 
-//go:embed messages
+//go:embed messages pages
 var embedded embed.FS
 
 // Load parses the embedded templates. If dir is not empty, its files replace the embedded ones of the same path
@@ -39,7 +39,8 @@ func Load(dir string) (*Set, error) {
 			errs = append(errs, s.add(key{paylink.PurposeLink, lang, ch}, files))
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	s.pages, err = loadPages(files)
+	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, fmt.Errorf("loading templates: %w", err)
 	}
 	return s, nil

@@ -1,5 +1,6 @@
-// Package templates renders every text that a person reads. At present these are the messages that carry a payment link:
-// an email (subject, plain text, HTML), an SMS and the variables of a WhatsApp template, in English and Arabic.
+// Package templates renders every text that a person reads. These are the messages that carry a payment link (an email with
+// subject, plain text and HTML, an SMS, the variables of a WhatsApp template) and the page behind that link, in English
+// and Arabic.
 //
 // The wording lives in files beside the code, one set per purpose, language and channel, so that it can be reviewed and
 // replaced by people who do not read Go: [Load] takes a folder whose files replace the embedded ones. Every template is
@@ -30,6 +31,7 @@ import (
 type Set struct {
 	messages map[key]*message
 	sources  map[string]string
+	pages    *pages
 	buffers  sync.Pool
 }
 

@@ -1,5 +1,6 @@
 // Command demo shows all of Dunlin in one process: stand-ins for Ottu, Twilio and a mail server, a ledger in a temporary
-// folder, a Redis in memory, a worker, and the example payer file, sent while you watch. Nothing leaves this machine.
+// folder, a Redis in memory, a worker, the server with the payers' pages, and the example payer file, sent while you
+// watch. Then you are the payer: open a link from the inbox, pay, and see what the record says. Nothing leaves this machine.
 package main
 
 import (
@@ -9,10 +10,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	_ "time/tzdata"
@@ -50,11 +53,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, terminal 
 	exit := fs.Bool("exit", !terminal, "end when everything is sent, instead of keeping the inbox open (the default when not on a terminal)")
 	file := fs.String("file", "", "another payer file (default: the example of about 200 rows)")
 	rate := fs.String("rate", "40/s", "how fast the payment provider and each channel may be called")
+	paying := fs.Int("pay", 12, "how many of the payers open their link and pay by themselves, so that there is something to see")
+	listen := fs.String("listen", "127.0.0.1:0", "address of the payers' pages; port 0 is any that is free")
 	keep := fs.String("keep", "", "folder in which the ledger is kept afterwards (default: a temporary one, removed)")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	d, err := start(ctx, *rate, *keep)
+	d, err := start(ctx, *rate, *keep, *listen)
 	if err != nil {
 		return err
 	}
@@ -67,12 +72,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, terminal 
 			return err
 		}
 	}
-	d.out.line("Dunlin's demo: everything on this machine, nobody outside is reached.\n\n  inbox of the payers    %s\n", d.sandbox.URL())
+	d.out.line("Dunlin's demo: everything on this machine, nobody outside is reached.\n\n  inbox of the payers    %s\n  their payment pages    %s/p/…\n", d.sandbox.URL(), d.config.PublicURL)
 	batch, err := d.bringIn(ctx, path)
 	if err != nil {
 		return err
 	}
-	if err := d.send(ctx, batch); err != nil {
+	working, end := d.serve(ctx)
+	defer end()
+	if err := d.send(ctx, batch, working); err != nil {
+		return err
+	}
+	if err := d.payers(ctx, batch, *paying); err != nil {
 		return err
 	}
 	if err := d.report(ctx, batch); err != nil {
@@ -81,9 +91,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, terminal 
 	if *exit {
 		return nil
 	}
-	d.out.line("\nOpen %s to read what the payers got. Ctrl-C ends the demo.", d.sandbox.URL())
-	<-ctx.Done()
-	return nil
+	d.out.line("\nNow be a payer: open %s, follow a link, and pay. Ctrl-C ends the demo.", d.sandbox.URL())
+	if err := d.watch(ctx, batch); err != nil {
+		return err
+	}
+	return d.report(context.WithoutCancel(ctx), batch)
 }
 
 // demo is what the one process holds.
@@ -95,6 +107,8 @@ type demo struct {
 	redis   *miniredis.Miniredis
 	client  redis.UniversalClient
 	worker  *setup.Worker
+	server  *setup.Server
+	pages   net.Listener
 	stop    []func()
 	out     *screen
 }
@@ -105,7 +119,7 @@ func (d *demo) close() {
 	}
 }
 
-func start(ctx context.Context, rate, keep string) (d *demo, err error) {
+func start(ctx context.Context, rate, keep, listen string) (d *demo, err error) {
 	d = &demo{dir: keep, keep: keep != ""}
 	defer func() {
 		if err != nil {
@@ -122,7 +136,12 @@ func start(ctx context.Context, rate, keep string) (d *demo, err error) {
 		}
 		d.stop = append(d.stop, func() { os.RemoveAll(d.dir) })
 	}
-	if d.sandbox, err = sandbox.Start(sandbox.Config{}); err != nil {
+	if d.pages, err = net.Listen("tcp", listen); err != nil {
+		return d, fmt.Errorf("listen for the payers: %w", err)
+	}
+	d.stop = append(d.stop, func() { d.pages.Close() })
+	public := "http://" + d.pages.Addr().String()
+	if d.sandbox, err = sandbox.Start(sandbox.Config{PayBase: public + "/p/"}); err != nil {
 		return d, fmt.Errorf("start the stand-ins: %w", err)
 	}
 	d.stop = append(d.stop, func() { d.sandbox.Close() })
@@ -134,7 +153,7 @@ func start(ctx context.Context, rate, keep string) (d *demo, err error) {
 		"DUNLIN_DATABASE_URL": "sqlite:" + filepath.Join(d.dir, "dunlin.db"), "DUNLIN_REDIS_URL": "redis://" + d.redis.Addr() + "/0",
 		"DUNLIN_LIMIT_CHECKOUT": rate, "DUNLIN_LIMIT_EMAIL": rate, "DUNLIN_LIMIT_SMS": rate, "DUNLIN_LIMIT_WHATSAPP": rate,
 		"DUNLIN_MERCHANT_NAME": "Palm Street School", "DUNLIN_DEFAULT_COUNTRY": "KW", "DUNLIN_DEFAULT_CURRENCY": "KWD",
-		"DUNLIN_SMS_PRICE": "0.045 USD",
+		"DUNLIN_SMS_PRICE": "0.045 USD", "DUNLIN_PUBLIC_URL": public,
 	}
 	for _, line := range d.sandbox.Env() {
 		name, value, _ := strings.Cut(line, "=")
@@ -158,11 +177,34 @@ func start(ctx context.Context, rate, keep string) (d *demo, err error) {
 		d.stop = append(d.stop, func() { f.Close() })
 		log = d.config.Logger(f)
 	}
-	d.worker, err = d.config.NewWorker(ctx, setup.WorkerOptions{Redis: d.client, Log: log, Backoff: time.Second})
-	if err == nil {
-		d.stop = append(d.stop, func() { d.worker.Close() })
+	opt := setup.WorkerOptions{Redis: d.client, Log: log, Backoff: time.Second}
+	if d.worker, err = d.config.NewWorker(ctx, opt); err != nil {
+		return d, err
+	}
+	d.stop = append(d.stop, func() { d.worker.Close() })
+	opt.On = d.worker.Ledger
+	if d.server, err = d.config.NewServer(ctx, opt); err == nil {
+		d.stop = append(d.stop, func() { d.server.Close() })
 	}
 	return d, err
+}
+
+// serve runs the worker and the server until end is called; what either of them fails with comes through the channel.
+func (d *demo) serve(ctx context.Context) (failed <-chan error, end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	errs := make(chan error, 2)
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := d.worker.Run(ctx, jobs.RunConfig{Redis: d.client, Drain: 10 * time.Second}); err != nil {
+			errs <- fmt.Errorf("the worker stopped: %w", err)
+		}
+	})
+	running.Go(func() {
+		if err := d.server.Serve(ctx, d.pages); err != nil {
+			errs <- fmt.Errorf("the server stopped: %w", err)
+		}
+	})
+	return errs, func() { cancel(); running.Wait() }
 }
 
 // runClock moves the time of the Redis in memory, whose keys would else never expire.
@@ -202,12 +244,8 @@ func (d *demo) bringIn(ctx context.Context, path string) (paylink.BatchID, error
 	return batch.ID, d.worker.Ledger.Confirm(ctx, batch.ID, "demo")
 }
 
-// send runs the worker and shows the till until the batch is done.
-func (d *demo) send(ctx context.Context, batch paylink.BatchID) error {
-	runCtx, cancel := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- d.worker.Run(runCtx, jobs.RunConfig{Redis: d.client, Drain: 10 * time.Second}) }()
-	defer func() { cancel(); <-ended }()
+// send shows the till until the batch is done.
+func (d *demo) send(ctx context.Context, batch paylink.BatchID, failed <-chan error) error {
 	began := time.Now()
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
@@ -226,9 +264,8 @@ func (d *demo) send(ctx context.Context, batch paylink.BatchID) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case err := <-ended:
-			ended <- nil
-			return fmt.Errorf("the worker stopped: %w", err)
+		case err := <-failed:
+			return err
 		case <-ticker.C:
 		}
 	}

@@ -92,7 +92,7 @@ func (d *demo) report(ctx context.Context, batch paylink.BatchID) error {
 	d.out.line("\nThe funnel")
 	d.out.funnel(st.Rows, []step{
 		{"rows in the file", st.Rows}, {"good rows", st.Rows - c.Rejected},
-		{"checkout sessions", int64(counts.Sessions)}, {"payers reached", c.Sent},
+		{"checkout sessions", int64(counts.Sessions)}, {"payers reached", c.Sent}, {"debts paid", st.Payments[paylink.PaymentPaid]},
 	})
 	if len(causes) > 0 {
 		d.out.line("\nNot reached, by cause")

@@ -165,7 +165,33 @@ func (a *app) status(ctx context.Context, db *ledger.DB, id paylink.BatchID) err
 	} else if st.Counts.Unknown > 0 {
 		fmt.Fprintln(s, "\n"+s.wrap("  ", fmt.Sprintf("%s unknown and held for you: enqueue requests %s --state unknown; enqueue resend REQUEST sends one again.", rowsAre(st.Counts.Unknown), id)))
 	}
+	if err := a.printFlags(ctx, db, id); err != nil {
+		return err
+	}
 	a.printGates(gates)
+	return nil
+}
+
+// shownFlags bounds the list of what a person should look at.
+const shownFlags = 20
+
+func (a *app) printFlags(ctx context.Context, db *ledger.DB, id paylink.BatchID) error {
+	flags, err := db.Flags(ctx, id, shownFlags+1)
+	if err != nil || len(flags) == 0 {
+		return err
+	}
+	fmt.Fprintf(a.out, "\n  %s\n", a.out.bold("For a person to look at"))
+	for i, f := range flags {
+		if i == shownFlags {
+			fmt.Fprintln(a.out, "  … and more")
+			break
+		}
+		what := string(f.Kind)
+		if f.Request != 0 {
+			what = f.Request.String()
+		}
+		fmt.Fprintln(a.out, hang(a.out.width()-1, fmt.Sprintf("  %-13s ", fit(what, 13)), strings.Repeat(" ", 16), orElse(flagWords[f.Kind], string(f.Kind))+" ("+clean(f.Detail)+")"))
+	}
 	return nil
 }
 

@@ -70,7 +70,14 @@ func eventWords(e paylink.Event, channels map[paylink.MessageID]paylink.Channel)
 			return w
 		}
 	case "session":
+		if e.From == e.To && e.Why != "" { // something was learnt of it
+			return fmt.Sprintf("news of checkout session %s", paylink.SessionID(e.EntityID))
+		}
 		if w := sessionWords[paylink.SessionState(e.To)]; w != "" {
+			return fmt.Sprintf(w, paylink.SessionID(e.EntityID))
+		}
+	case "money":
+		if w := moneyWords[e.To]; w != "" {
 			return fmt.Sprintf(w, paylink.SessionID(e.EntityID))
 		}
 	case "message":
@@ -107,6 +114,29 @@ var paymentWords = map[paylink.PaymentState]string{
 	paylink.PaymentCanceled:          "the debt is no longer asked for",
 	paylink.PaymentWrittenOff:        "written off",
 	paylink.PaymentPaidOutside:       "marked as paid in another way",
+}
+
+var moneyWords = map[string]string{
+	"settled":    "money arrived in checkout session %s",
+	"authorized": "money is held in checkout session %s",
+	"refunded":   "money of checkout session %s was sent back",
+	"voided":     "the money held in checkout session %s was let go",
+}
+
+// flagWords say what a person should look at, and what to do.
+var flagWords = map[paylink.FlagKind]string{
+	paylink.FlagSuperseded: "paid on a session that another had replaced; the money is counted, see whether it was paid twice",
+	paylink.FlagGhost:      "paid on a session whose making was lost; the money is counted",
+	paylink.FlagLate:       "paid on a dead session, or after the debt was no longer asked for; the money is counted",
+	paylink.FlagTwice:      "more arrived than was asked for; refund what is too much",
+	paylink.FlagAmount:     "the payment provider tells another amount than was asked for",
+	paylink.FlagCurrency:   "money of another currency arrived; it is recorded and not counted",
+	paylink.FlagOther:      "an event was signed for this order but tells of another session; look at both at the provider",
+	paylink.FlagUnknown:    "signed events came for orders that are not ours; does another system share this webhook?",
+	paylink.FlagNotEnded:   "the payment provider would not end a session that must be replaced; the payer cannot pay until it does",
+	paylink.FlagRefund:     "the provider shows a refund that it did not tell the amount of",
+	"unreadable":           "a signed event could not be read; nothing was done about it",
+	"unsupported":          "a signed event tells of a state or operation that is not known here",
 }
 
 var sessionWords = map[paylink.SessionState]string{

@@ -55,6 +55,9 @@ type Config struct {
 	// DUNLIN_OTTU_HMAC_KEY: secret by which Ottu signs its webhooks. Default: unset, Ottu's webhooks are refused.
 	OttuHMACKey Secret `env:"DUNLIN_OTTU_HMAC_KEY"`
 
+	// DUNLIN_OTTU_HMAC_KEY_OLD: the secret before, accepted as well while Ottu changes to the new one. Default: unset.
+	OttuHMACKeyOld Secret `env:"DUNLIN_OTTU_HMAC_KEY_OLD"`
+
 	// DUNLIN_OTTU_PUBLIC_KEY: Ottu's public key for its checkout SDK. Default: unset, the payment page sends the payer on
 	// to Ottu's page instead of holding the SDK.
 	OttuPublicKey string `env:"DUNLIN_OTTU_PUBLIC_KEY"`

@@ -46,6 +46,13 @@ func (c Config) NeedCheckout() error {
 		need{"DUNLIN_OTTU_PG_CODES", len(c.OttuPGCodes) > 0})
 }
 
+// NeedServer returns an error that names what is missing for the payment pages, one variable a line.
+func (c Config) NeedServer() error {
+	return errors.Join(c.NeedCheckout(), missing("the payment pages",
+		need{"DUNLIN_PUBLIC_URL", c.PublicURL != ""},
+		need{"DUNLIN_MERCHANT_NAME", c.MerchantName != ""}))
+}
+
 // NeedChannels returns an error that names what is missing for sending by the channels, one variable a line.
 func (c Config) NeedChannels(chs ...paylink.Channel) error {
 	var errs []error

@@ -28,6 +28,8 @@ type Worker struct {
 	Ledger *ledger.DB
 	// Channels are those that are configured.
 	Channels []paylink.Channel
+	limiter  *jobs.RedisLimiter
+	texts    *templates.Set
 	closers  []func() error
 }
 
@@ -50,10 +52,21 @@ type WorkerOptions struct {
 	CallTimeout time.Duration
 	Name        string
 	Ledger      ledger.Options
+	// On is an open ledger to share, which stays the caller's to close; nil = open the configured one.
+	On *ledger.DB
 }
 
 // NewWorker wires a worker from the configuration: the ledger, the payment provider, and each channel that is configured.
 func (c Config) NewWorker(ctx context.Context, opt WorkerOptions) (w *Worker, err error) {
+	if w, err = c.newWorker(ctx, opt); err == nil && len(w.Channels) == 0 {
+		w.Close()
+		return nil, errors.New("no channel is configured: set DUNLIN_SMTP_URL and DUNLIN_MAIL_FROM for email, or TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and DUNLIN_SMS_FROM for SMS")
+	}
+	return w, err
+}
+
+// newWorker wires a worker that may have no channel.
+func (c Config) newWorker(ctx context.Context, opt WorkerOptions) (w *Worker, err error) {
 	if err := c.NeedCheckout(); err != nil {
 		return nil, err
 	}
@@ -64,10 +77,12 @@ func (c Config) NewWorker(ctx context.Context, opt WorkerOptions) (w *Worker, er
 			w = nil
 		}
 	}()
-	if w.Ledger, err = ledger.Open(ctx, string(c.DatabaseURL), opt.Ledger); err != nil {
-		return w, err
+	if w.Ledger = opt.On; w.Ledger == nil {
+		if w.Ledger, err = ledger.Open(ctx, string(c.DatabaseURL), opt.Ledger); err != nil {
+			return w, err
+		}
+		w.closers = append(w.closers, w.Ledger.Close)
 	}
-	w.closers = append(w.closers, w.Ledger.Close)
 	texts, err := templates.Load(c.Templates)
 	if err != nil {
 		return w, fmt.Errorf("read templates: %w", err)
@@ -97,9 +112,11 @@ func (c Config) NewWorker(ctx context.Context, opt WorkerOptions) (w *Worker, er
 			cfg.SendTimeouts[ch] = opt.CallTimeout
 		}
 	}
-	cfg.Limiter = jobs.NewRedisLimiter(opt.Redis, c.limits(), func(ctx context.Context, p jobs.Provider) (int64, error) {
+	w.texts = texts
+	w.limiter = jobs.NewRedisLimiter(opt.Redis, c.limits(), func(ctx context.Context, p jobs.Provider) (int64, error) {
 		return w.Ledger.Used(ctx, string(p), w.Ledger.Now())
 	})
+	cfg.Limiter, cfg.Amends = w.limiter, w.limiter.For(jobs.ClassAmend)
 	if c.PublicURL != "" {
 		cfg.ReturnURL = c.PublicURL + "/p/%s/return"
 		cfg.WebhookURL = c.PublicURL + "/hooks/ottu"
@@ -146,9 +163,6 @@ func (c Config) addChannels(w *Worker, cfg *jobs.Config) error {
 		}
 		cfg.Senders[ch], cfg.Finders[ch] = client, client
 		w.Channels = append(w.Channels, ch)
-	}
-	if len(w.Channels) == 0 {
-		return errors.New("no channel is configured: set DUNLIN_SMTP_URL and DUNLIN_MAIL_FROM for email, or TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and DUNLIN_SMS_FROM for SMS")
 	}
 	return nil
 }

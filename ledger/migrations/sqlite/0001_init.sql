@@ -118,7 +118,8 @@ CREATE TABLE sessions (
   created_at   BIGINT NOT NULL,
   expires_at   BIGINT,
   revealed_at  BIGINT,                         -- when somebody was first given its link
-  ended_at     BIGINT
+  ended_at     BIGINT,
+  asked_at     BIGINT                           -- when a payer last had the provider asked about it
 );
 CREATE UNIQUE INDEX sessions_one_live ON sessions (request_id) WHERE state = 'intent' OR state = 'open' OR state = 'pending' OR state = 'attempted';
 CREATE INDEX sessions_request ON sessions (request_id);
@@ -230,7 +231,7 @@ CREATE TABLE payments (
   currency    TEXT   NOT NULL,
   ref         TEXT   NOT NULL,
   source      TEXT   NOT NULL CHECK (source = 'webhook' OR source = 'retrieve' OR source = 'command'),
-  flag        TEXT   NOT NULL DEFAULT '',      -- superseded, ghost, amount_differs, paid_twice, late
+  flag        TEXT   NOT NULL DEFAULT '',      -- superseded, ghost, late, amount_differs, currency_differs, paid_twice; several by commas
   at          BIGINT NOT NULL,
   UNIQUE (request_id, kind, ref)
 );
@@ -248,7 +249,7 @@ CREATE TABLE provider_events (
   raw         TEXT   NOT NULL,
   UNIQUE (provider, dedupe)
 );
-CREATE INDEX provider_events_unapplied ON provider_events (id) WHERE applied_at IS NULL;
+CREATE INDEX provider_events_unapplied ON provider_events (provider, id) WHERE applied_at IS NULL;
 
 -- What a person should look at.
 CREATE TABLE flags (
@@ -263,6 +264,7 @@ CREATE TABLE flags (
   why        TEXT   NOT NULL DEFAULT ''
 );
 CREATE INDEX flags_open ON flags (id) WHERE closed_at IS NULL;
+CREATE INDEX flags_request ON flags (request_id) WHERE closed_at IS NULL;
 
 -- One circuit breaker per outside provider, shared by all processes.
 CREATE TABLE gates (
