@@ -39,6 +39,9 @@ func newPlant(t *testing.T, change ...func(*plant)) *plant {
 	return p
 }
 
+// atMost bounds what takes long on a busy machine.
+const atMost = 4 * time.Minute
+
 func (p *plant) time() time.Time { return time.Now().Add(time.Duration(p.skip.Load())) }
 
 // start runs a worker until the returned function stops it, which waits for its end; the end of the test does the same.

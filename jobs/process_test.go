@@ -49,7 +49,7 @@ func TestChaosKilledProcess(t *testing.T) {
 	}
 	p.box.ClearFaults()
 	p.start("w2")
-	p.recovered(id, 4*time.Minute)
+	p.recovered(id, atMost)
 	p.sentOnce(id, 40)
 	if p.skip.Load() != 0 {
 		t.Error("the clock was moved")
@@ -118,7 +118,7 @@ func TestChaosLostDone(t *testing.T) {
 		t.Fatalf("Redis holds %d tasks for active, want 60", n)
 	}
 	p.start("w2")
-	p.recovered(id, 4*time.Minute)
+	p.recovered(id, atMost)
 	p.sentOnce(id, 20)
 	if n := p.box.Counts().Calls["ottu.create"]; n != 20 {
 		t.Errorf("got %d calls to create, want 20", n)

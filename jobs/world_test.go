@@ -146,12 +146,12 @@ func (w *world) plugIn(key, token, relay string) {
 	}
 	wire := http.DefaultTransport.(*http.Transport).Clone()
 	w.Cleanup(wire.CloseIdleConnections)
-	checkout, err := ottu.New(ottu.Config{BaseURL: w.box.URL(), APIKey: or(key, cfg.APIKey), PGCodes: cfg.PGCodes, HTTP: &http.Client{Transport: wire}, Now: w.now})
+	checkout, err := ottu.New(ottu.Config{BaseURL: w.box.URL(), APIKey: or(key, cfg.APIKey), PGCodes: cfg.PGCodes, HTTP: &http.Client{Transport: wire}, Timeout: time.Hour, Now: w.now})
 	if err != nil {
 		w.Fatal(err)
 	}
 	phone, err := twilio.New(twilio.Config{AccountSID: cfg.AccountSID, AuthToken: or(token, cfg.AuthToken), BaseURL: w.box.URL(),
-		SMSFrom: sandbox.SMSFrom, WhatsAppFrom: sandbox.WhatsAppFrom, Transport: wire, Now: w.now})
+		SMSFrom: sandbox.SMSFrom, WhatsAppFrom: sandbox.WhatsAppFrom, Transport: wire, Timeout: time.Hour, Now: w.now})
 	if err != nil {
 		w.Fatal(err)
 	}
