@@ -54,7 +54,7 @@ var layers = []layer{
 
 // homes say where a third-party library is imported, tests aside. A library that is not listed may be used anywhere.
 var homes = []struct {
-	library string
+	lib string
 	in      []string
 }{
 	{"github.com/hibiken/asynq", []string{"jobs/...", "cmd/bench"}}, // the benchmark measures it bare
@@ -137,7 +137,7 @@ func violations(imports map[string][]string) []string {
 				broken = append(broken, fmt.Sprintf("%s must not import %s outside its tests", pkg, imported))
 			}
 			for _, home := range homes {
-				if matches(home.library+"/...", imported) && !matchesAny(home.in, pkg) {
+				if matches(home.lib+"/...", imported) && !matchesAny(home.in, pkg) {
 					broken = append(broken, fmt.Sprintf("%s must not import %s, which belongs in %s", pkg, imported,
 						cmp.Or(strings.Join(home.in, " and "), "no package")))
 				}
