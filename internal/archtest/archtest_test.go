@@ -55,7 +55,7 @@ var layers = []layer{
 // homes say where a third-party library is imported, tests aside. A library that is not listed may be used anywhere.
 var homes = []struct {
 	lib string
-	in      []string
+	in  []string
 }{
 	{"github.com/hibiken/asynq", []string{"jobs/...", "cmd/bench"}}, // the benchmark measures it bare
 	{"github.com/hibiken/asynqmon", []string{"web/..."}},
