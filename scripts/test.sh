@@ -145,6 +145,7 @@ parallel=$(nproc)
 # What the tests prove is order, not that a disk keeps its word: their ledgers lie in memory where there is enough.
 if [ -w /dev/shm ] && [ "$(df -Pk /dev/shm | awk 'NR == 2 { print $4 }')" -gt 2000000 ]; then
 	memory=$(mktemp -d /dev/shm/dunlin-test-XXXXXX)
+	chmod 755 "$memory"
 	export GOTMPDIR="$tmp" TMPDIR="$memory"
 fi
 go test -race -timeout 45m -p "$((parallel < 4 ? parallel : 4))" ./...
