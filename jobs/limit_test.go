@@ -223,13 +223,13 @@ func TestLimiterIsSeeded(t *testing.T) {
 		}
 		used++
 	}
-	if err := c.FlushAll(t.Context()).Err(); err != nil {
+	if err := c.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if n := pass(); n != 4 {
 		t.Errorf("%d calls passed after the flush, want the 4 that were left", n)
 	}
-	if err := c.FlushAll(t.Context()).Err(); err != nil {
+	if err := c.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	failing = errors.New("no ledger")

@@ -49,8 +49,7 @@ func hangUp() { panic(http.ErrAbortHandler) }
 // exchange answers one call. do carries it out and must be ready to be called at most once, at any time, also after the
 // handler has returned; f is the rule that acts on the call, or nil.
 func (s *Sandbox) exchange(w http.ResponseWriter, r *http.Request, c call, do func(f *fired) reply) {
-	s.store.called(c)
-	f := s.faults.take(c)
+	f := s.arrive(c)
 	s.pause(s.cfg.Latency)
 	if f == nil {
 		do(nil).write(w)

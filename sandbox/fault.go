@@ -252,6 +252,14 @@ func (fs *faults) take(c call) *fired {
 	return nil
 }
 
+// arrive counts a call and returns the rule that acts on it, or nil. Those who wait for a change are woken by the count,
+// so the rule's own comes first.
+func (s *Sandbox) arrive(c call) *fired {
+	f := s.faults.take(c)
+	s.store.called(c)
+	return f
+}
+
 // AddFault puts a rule behind those there are.
 func (s *Sandbox) AddFault(r Rule) error {
 	if err := r.check(); err != nil {

@@ -44,8 +44,7 @@ func nothing() error { return nil }
 
 // act carries out one verb under the rules. An error is the reply; a dropped connection replies to nobody.
 func (m *mailSession) act(c call, do func() error) error {
-	m.s.store.called(c)
-	f := m.s.faults.take(c)
+	f := m.s.arrive(c)
 	if f == nil {
 		return do()
 	}

@@ -77,8 +77,7 @@ func (c *smtpConn) Write(p []byte) (int, error) {
 		return c.send(p)
 	}
 	cl := call{SMTP, op, []string{c.recipient}}
-	c.s.store.called(cl)
-	f := c.s.faults.take(cl)
+	f := c.s.arrive(cl)
 	if f == nil {
 		return c.send(p)
 	}
