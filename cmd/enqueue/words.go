@@ -135,6 +135,8 @@ var flagWords = map[paylink.FlagKind]string{
 	paylink.FlagUnknown:    "signed events came for orders that are not ours; does another system share this webhook?",
 	paylink.FlagNotEnded:   "the payment provider would not end a session that must be replaced; the payer cannot pay until it does",
 	paylink.FlagRefund:     "the provider shows a refund that it did not tell the amount of",
+	paylink.FlagNoMessage:  "receipts came for messages that are not ours; does another system share this callback address?",
+	paylink.FlagSentTwice:  "an answer was lost, the message was sent again by policy, and the payer has both",
 	"unreadable":           "a signed event could not be read; nothing was done about it",
 	"unsupported":          "a signed event tells of a state or operation that is not known here",
 }

@@ -506,3 +506,23 @@ func receiptDue(s *scene) {
 		s.Errorf("%d calls are counted, want the sends and the questions", used)
 	}
 }
+
+// receiptAny tells anything of any attempt.
+func (a *actor) receiptAny() {
+	if len(a.known) == 0 {
+		return
+	}
+	c := a.known[a.choose(len(a.known))]
+	words := []paylink.MessageState{paylink.MessageAccepted, paylink.MessageSent, paylink.MessageDelivered, paylink.MessageRead,
+		paylink.MessageFailed, paylink.MessageUndelivered}
+	r := receipt(c, words[a.choose(len(words))])
+	r.Ref = []string{"ref", "ref", "ref", "", "other"}[a.choose(5)]
+	if r.Failure != nil {
+		r.Failure = []*paylink.Failure{undelivered, undelivered, bounced, optedOut, nil}[a.choose(5)]
+	}
+	_, wakes, err := a.db.ApplyReceipt(a.Context(), 0, r)
+	if err != nil { // nothing that a provider says is a conflict
+		a.rt.Fatalf("receipt %s of attempt %s: %v", r.State, c.Attempt, err)
+	}
+	a.wakes = append(a.wakes, wakes...)
+}

@@ -49,6 +49,9 @@ type MessageConfig struct {
 	// LiftSources are those of the suppressions that a START takes back.
 	LiftSources []string
 	Log         *slog.Logger
+	// Alert tells operators of a fault of ours that a provider reports after it took the message: a suspended account, a
+	// broken template. nil = the log only.
+	Alert func(ctx context.Context, key, text string)
 	// Patience is how long the answer waits for applying. 0 = 2 s.
 	Patience time.Duration
 	// Hold is how long a verified callback is held while it cannot be stored. 0 = 10 s, within the provider's 15 s: it asks
@@ -70,6 +73,9 @@ func (c *MessageConfig) check() error {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Alert == nil {
+		c.Alert = func(_ context.Context, key, text string) { c.Log.Error(text, "cause", key) }
 	}
 	return nil
 }
@@ -121,6 +127,9 @@ func (x receipts) apply(ctx context.Context, id paylink.EventID, raw []byte) (pa
 		if err := x.Wake(ctx, wakes...); err != nil {
 			x.Log.Warn("wakes left to the sweeper", "n", len(wakes), "error", err)
 		}
+	}
+	if f := r.Failure; outcome == paylink.EventApplied && f != nil && (f.Scope == paylink.ScopeAccount || f.Scope == paylink.ScopeTemplate) {
+		x.Alert(ctx, x.Provider+" "+f.Code, "messages that were accepted fail later, which is no payer's fault: "+f.Error())
 	}
 	return outcome, nil
 }

@@ -35,14 +35,15 @@ type exchange struct {
 	*testing.T
 	db                *ledger.DB
 	receipts, replies *hooks.Receiver
-	woken             atomic.Int64
+	woken, alerted    atomic.Int64
 }
 
 func openExchange(t *testing.T, address string, wrap func(hooks.MessageLedger) hooks.MessageLedger, change ...func(*hooks.MessageConfig)) *exchange {
 	t.Helper()
 	x := &exchange{T: t, db: ledgertest.Open(t, address, nil)}
 	c := hooks.MessageConfig{Provider: "twilio", Ledger: x.db, LiftSources: twilio.LiftSources(),
-		Wake: func(_ context.Context, wakes ...paylink.Wake) error { x.woken.Add(int64(len(wakes))); return nil }}
+		Alert: func(context.Context, string, string) { x.alerted.Add(1) },
+		Wake:  func(_ context.Context, wakes ...paylink.Wake) error { x.woken.Add(int64(len(wakes))); return nil }}
 	if wrap != nil {
 		c.Ledger = wrap(x.db)
 	}
@@ -199,6 +200,13 @@ func TestReceipts(t *testing.T) {
 	}
 	if got := x.stands(c[2].Request.ID); got != "in_flight, sms undelivered, email owed" || x.woken.Load() != 1 {
 		t.Errorf("it stands at %q, %d woken", got, x.woken.Load())
+	}
+	suspended := status(c[1], "failed")
+	suspended.Set("ErrorCode", "30002")
+	for range 2 {
+		if got := post(x.receipts, token, public+statusPath+"?a="+c[1].Token, suspended).Code; got != 204 || x.alerted.Load() != 1 {
+			t.Errorf("got %d, %d alerts", got, x.alerted.Load())
+		}
 	}
 	flags, err := x.db.Flags(t.Context(), 0, 10)
 	if err != nil || len(flags) != 2 { // the unknown word and the unknown token

@@ -28,7 +28,8 @@ func (c Config) twilioHooks(s *Server, mux *http.ServeMux, log *slog.Logger) err
 	if c.TwilioAuthToken == "" {
 		return nil
 	}
-	cfg := hooks.MessageConfig{Provider: "twilio", Ledger: s.worker.Ledger, Wake: s.worker.Queue.Enqueue, LiftSources: twilio.LiftSources(), Log: log}
+	cfg := hooks.MessageConfig{Provider: "twilio", Ledger: s.worker.Ledger, Wake: s.worker.Queue.Enqueue, LiftSources: twilio.LiftSources(), Log: log,
+		Alert: s.worker.Alerter.Alert}
 	signed := func(path string) twilio.Signed {
 		return twilio.Signed{URL: c.hookURL(path), Tokens: []string{string(c.TwilioAuthToken), string(c.TwilioAuthTokenOld)}}
 	}
