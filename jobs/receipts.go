@@ -96,12 +96,8 @@ func (w *Worker) AskRound(ctx context.Context) (round ReceiptRound, err error) {
 		round.Left += left
 		errs = append(errs, err)
 	}
-	w.unasked.Store(int64(round.Left))
 	return round, errors.Join(errs...)
 }
-
-// Unasked is how many receipts the last round of this process had no room to ask for.
-func (w *Worker) Unasked() int64 { return w.unasked.Load() }
 
 // askOne asks about one message. asked is false when the channel may not be called, or does not answer.
 func (w *Worker) askOne(ctx context.Context, ch paylink.Channel, fetcher Fetcher) (asked, news bool, err error) {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"dunlin/notify"
@@ -68,9 +67,8 @@ const maxTokenWait = 5 * time.Second
 // Worker does what tasks ask for. Its handlers are safe for concurrent use.
 type Worker struct {
 	Config
-	gates   *gates
-	full    fullness
-	unasked atomic.Int64
+	gates *gates
+	full  fullness
 
 	mu   sync.Mutex
 	told map[string]time.Time // what operators were alerted of, and when; under mu

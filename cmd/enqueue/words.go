@@ -86,8 +86,13 @@ func eventWords(e paylink.Event, channels map[paylink.MessageID]paylink.Channel)
 			if ch := channels[paylink.MessageID(e.EntityID)]; ch != "" {
 				what = string(ch) + " " + what
 			}
+			if e.From == e.To && e.Why != "" { // of one of its copies
+				return "news of " + what
+			}
 			return fmt.Sprintf(w, what)
 		}
+	case "suppression":
+		return "the address is not written to any more: " + human(e.To)
 	}
 	return fmt.Sprintf("%s: %s → %s", e.Entity, orElse(e.From, "nothing"), e.To)
 }

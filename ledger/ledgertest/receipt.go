@@ -461,8 +461,10 @@ func receiptDue(s *scene) {
 		s.Helper()
 		n, err := s.db.ReceiptsDue(ctx, paylink.SMS, 100)
 		s.ok(err)
-		if n != want {
-			s.Errorf("%d are due, want %d", n, want)
+		v, err := s.db.Vitals(ctx)
+		s.ok(err)
+		if n != want || v.ReceiptsDue != int64(want) {
+			s.Errorf("%d are due, %d by the vitals, want %d", n, v.ReceiptsDue, want)
 		}
 	}
 	due(0)

@@ -147,6 +147,9 @@ func (h *Receiver) Stats() Stats {
 	return Stats{h.stored.Load(), h.doubled.Load(), h.forged.Load(), h.lost.Load()}
 }
 
+// Provider is whose events it receives, as the ledger names them.
+func (h *Receiver) Provider() string { return h.provider }
+
 // Close waits for what is being applied.
 func (h *Receiver) Close() { h.working.Wait() }
 
