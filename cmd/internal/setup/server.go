@@ -23,6 +23,7 @@ type Server struct {
 	Handler http.Handler
 	Hooks   *hooks.Receiver
 	worker  *Worker
+	bounces *bounces
 }
 
 // NewServer wires a server from the configuration.
@@ -38,7 +39,10 @@ func (c Config) NewServer(ctx context.Context, opt WorkerOptions) (*Server, erro
 		return nil, err
 	}
 	s := &Server{worker: w}
-	if s.Handler, err = c.routes(s, opt); err != nil {
+	if s.Handler, err = c.routes(s, opt); err == nil {
+		s.bounces, err = c.newBounces(w.Ledger, jobs.NewAsynqQueue(opt.Redis), opt.Log)
+	}
+	if err != nil {
 		w.Close()
 		return nil, err
 	}
@@ -56,7 +60,7 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 		Reader: ottu.Events{Keys: []string{string(c.OttuHMACKey), string(c.OttuHMACKeyOld)}}}); err != nil {
 		return nil, err
 	}
-	cfg := pay.Config{Ledger: w.Ledger, Desk: desk, Texts: w.texts, Merchant: c.MerchantName, Log: opt.Log, Language: c.DefaultLanguage}
+	cfg := pay.Config{Ledger: w.Ledger, Silence: w.Ledger, Desk: desk, Texts: w.texts, Merchant: c.MerchantName, Log: opt.Log, Language: c.DefaultLanguage}
 	if u, err := url.Parse(c.OttuURL); err == nil && u.Scheme == "http" { // a stand-in on this machine
 		cfg.FormTargets = []string{u.Scheme + "://" + u.Host, strings.TrimSuffix(c.PublicURL, "/")}
 	}
@@ -98,6 +102,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer func() { stop(); <-swept; s.Hooks.Close() }()
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
+	bounced := make(chan error, 1)
+	go func() { bounced <- s.bounces.run(sweep) }()
+	defer func() { stop(); <-bounced }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
@@ -112,4 +119,4 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // Close closes what the server stands on, after Serve has returned.
-func (s *Server) Close() error { return s.worker.Close() }
+func (s *Server) Close() error { return errors.Join(s.bounces.close(), s.worker.Close()) }
