@@ -58,7 +58,7 @@ func (s *Sandbox) Reports() []Report {
 func (s *Sandbox) report(from, to, action, status string, raw []byte) []byte {
 	headers, _, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
 	boundary, code := "report-"+s.newID(16), "550"
-	if action == "delayed" {
+	if status[0] == '4' {
 		code = "451"
 	}
 	var b bytes.Buffer
