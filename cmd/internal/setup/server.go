@@ -100,10 +100,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	swept := make(chan struct{})
 	go func() { defer close(swept); s.Hooks.Run(sweep) }()
 	defer func() { stop(); <-swept; s.Hooks.Close() }()
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(l) }()
-	bounced := make(chan error, 1)
-	go func() { bounced <- s.bounces.run(sweep) }()
+	bounced := make(chan struct{})
+	go func() {
+		defer close(bounced)
+		if err := s.bounces.run(sweep); err != nil {
+			failed <- err
+		}
+	}()
 	defer func() { stop(); <-bounced }()
 	select {
 	case err := <-failed:
