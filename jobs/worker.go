@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dunlin/notify"
@@ -22,6 +23,7 @@ type Config struct {
 	Checkout Checkout
 	Senders  map[paylink.Channel]notify.Sender
 	Finders  map[paylink.Channel]notify.Finder // channels whose lost messages can be looked up
+	Fetchers map[paylink.Channel]Fetcher       // channels whose providers can be asked for receipts
 	Builder  Builder
 	Alerter  Alerter // nil = log only
 	Log      *slog.Logger
@@ -66,8 +68,9 @@ const maxTokenWait = 5 * time.Second
 // Worker does what tasks ask for. Its handlers are safe for concurrent use.
 type Worker struct {
 	Config
-	gates *gates
-	full  fullness
+	gates   *gates
+	full    fullness
+	unasked atomic.Int64
 
 	mu   sync.Mutex
 	told map[string]time.Time // what operators were alerted of, and when; under mu

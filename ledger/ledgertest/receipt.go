@@ -24,6 +24,7 @@ var receiptTests = []test{
 	{"two messages of one attempt", receiptTwoReferences},
 	{"suppresses", receiptSuppresses},
 	{"stop and start", stopAndStart},
+	{"due", receiptDue},
 }
 
 var undelivered = &paylink.Failure{Kind: paylink.Permanent, Scope: paylink.ScopeRow, Cause: paylink.CauseUnreachable, Code: "30003"}
@@ -443,4 +444,65 @@ func stopAndStart(s *scene) {
 	s.conflict(s.db.CommitMessage(ctx, c, commitOptions))
 	s.stands(id, "in_flight unpaid; open; whatsapp claimed")
 	s.refused(s.db.Suppress(ctx, paylink.Suppression{Channel: paylink.SMS}), paylink.ErrInvalid)
+}
+
+func receiptDue(s *scene) {
+	ctx := s.Context()
+	amount := int64(0)
+	batch := s.send(3, Routes("sms"), Each(func(r *paylink.Row) { amount += 1000; r.Amount.Minor = amount }))
+	var ids []paylink.MessageID
+	for range 3 {
+		_, wakes := s.linked(batch)
+		ids = append(ids, s.accept(one(s, wakes)).Message.ID)
+	}
+	_, wakes := s.linked(s.send(1))
+	s.accept(one(s, wakes)) // nobody can be asked about an email
+	due := func(want int) {
+		s.Helper()
+		n, err := s.db.ReceiptsDue(ctx, paylink.SMS, 100)
+		s.ok(err)
+		if n != want {
+			s.Errorf("%d are due, want %d", n, want)
+		}
+	}
+	due(0)
+	s.clock.Advance(10 * time.Minute)
+	due(3)
+	for _, ch := range []paylink.Channel{paylink.Email, paylink.WhatsApp} {
+		_, err := s.db.ClaimReceipt(ctx, ch)
+		s.refused(err, paylink.ErrNotFound)
+	}
+	for i := range 3 { // the largest first
+		m, err := s.db.ClaimReceipt(ctx, paylink.SMS)
+		s.ok(err)
+		if m.ID != ids[2-i] || m.ProviderRef == "" {
+			s.Errorf("time %d: claimed %+v", i+1, m)
+		}
+	}
+	_, err := s.db.ClaimReceipt(ctx, paylink.SMS)
+	s.refused(err, paylink.ErrNotFound)
+	// A final word ends the asking; one that is not final is followed up.
+	s.told(paylink.MessageReceipt{Message: ids[0], State: paylink.MessageDelivered}, paylink.EventApplied)
+	s.told(paylink.MessageReceipt{Message: ids[1], State: paylink.MessageUndelivered}, paylink.EventApplied)
+	s.clock.Advance(10 * time.Minute)
+	due(1)
+	asked := 0
+	for range 24 * 60 {
+		if m, err := s.db.ClaimReceipt(ctx, paylink.SMS); err == nil {
+			if asked++; m.ID != ids[2] {
+				s.Errorf("claimed %+v", m)
+			}
+		}
+		s.clock.Advance(time.Minute)
+	}
+	if asked != 8 { // after 20, 40, 80, … minutes, and at the end of the day
+		s.Errorf("asked %d times in a day, want 8", asked)
+	}
+	s.clock.Advance(48 * time.Hour)
+	due(0)
+	used, err := s.db.Used(ctx, "sms", s.clock.Now().Add(-72*time.Hour))
+	s.ok(err)
+	if used < 6 {
+		s.Errorf("%d calls are counted, want the sends and the questions", used)
+	}
 }

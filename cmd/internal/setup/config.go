@@ -103,6 +103,10 @@ type Config struct {
 	// whatsapp; no default.
 	TwilioAuthToken Secret `env:"TWILIO_AUTH_TOKEN"`
 
+	// TWILIO_AUTH_TOKEN_OLD: the token before, by which callbacks are accepted as well while Twilio changes to the new one.
+	// Default: unset.
+	TwilioAuthTokenOld Secret `env:"TWILIO_AUTH_TOKEN_OLD"`
+
 	// DUNLIN_TWILIO_URL: another base address of the Twilio API, https unless it is this machine. Default: unset,
 	// Twilio's own.
 	TwilioURL string `env:"DUNLIN_TWILIO_URL"`

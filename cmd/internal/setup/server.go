@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"dunlin/checkout/ottu"
@@ -22,6 +23,8 @@ import (
 type Server struct {
 	Handler http.Handler
 	Hooks   *hooks.Receiver
+	// Twilio takes callbacks about messages and payers' answers; empty without an account.
+	Twilio  []*hooks.Receiver
 	worker  *Worker
 	bounces *bounces
 }
@@ -71,6 +74,9 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 	mux := http.NewServeMux()
 	pages.Mount(mux)
 	mux.Handle("POST /hooks/ottu", s.Hooks)
+	if err := c.twilioHooks(s, mux, opt.Log); err != nil {
+		return nil, err
+	}
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
@@ -97,19 +103,25 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{Handler: s.Handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: answerTime,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	sweep, stop := context.WithCancel(context.WithoutCancel(ctx))
-	swept := make(chan struct{})
-	go func() { defer close(swept); s.Hooks.Run(sweep) }()
-	defer func() { stop(); <-swept; s.Hooks.Close() }()
+	var sweeping sync.WaitGroup
+	receivers := append([]*hooks.Receiver{s.Hooks}, s.Twilio...)
+	for _, h := range receivers {
+		sweeping.Go(func() { h.Run(sweep) })
+	}
+	defer func() {
+		stop()
+		sweeping.Wait()
+		for _, h := range receivers {
+			h.Close()
+		}
+	}()
 	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(l) }()
-	bounced := make(chan struct{})
-	go func() {
-		defer close(bounced)
+	sweeping.Go(func() {
 		if err := s.bounces.run(sweep); err != nil {
 			failed <- err
 		}
-	}()
-	defer func() { stop(); <-bounced }()
+	})
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)

@@ -153,7 +153,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_wake ON messages (channel, (request_id >> 32), wake_at) WHERE wake_at IS NOT NULL;
 
 -- Messages without a final word, whose provider is asked in the end; those are few when callbacks arrive.
-CREATE INDEX messages_receipt ON messages (receipt_at) WHERE receipt_at IS NOT NULL;
+CREATE INDEX messages_receipt ON messages (channel, receipt_at) WHERE receipt_at IS NOT NULL;
 
 CREATE TABLE attempts (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,
