@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,11 +30,12 @@ type Intake struct {
 	Ledger Ledger
 	// Wake tells the queue of work that applying has made. The ledger owes it already.
 	Wake func(ctx context.Context, wakes ...paylink.Wake) error
-	Log  *slog.Logger
+	// Alert tells operators that receivers refuse mail because of our account, sender or reputation; nil = nobody. It is
+	// called for each such bounce and keeps itself from saying the same too often.
+	Alert func(ctx context.Context, key, text string)
+	Log   *slog.Logger
 
-	counts [5]atomic.Int64
-	mu     sync.Mutex
-	told   time.Time // under mu: when the log last spoke of refusals of our account
+	bounced, ours, noBounce, unreadable, doubled atomic.Int64
 }
 
 // Stats counts what came in since the start, doubled reports once.
@@ -49,8 +49,7 @@ type Stats struct {
 
 // Stats counts what came in.
 func (in *Intake) Stats() Stats {
-	c := &in.counts
-	return Stats{c[0].Load(), c[1].Load(), c[2].Load(), c[3].Load(), c[4].Load()}
+	return Stats{in.bounced.Load(), in.ours.Load(), in.noBounce.Load(), in.unreadable.Load(), in.doubled.Load()}
 }
 
 // stored is an event's raw form. What it is made from holds the payer's address; this does not.
@@ -71,7 +70,7 @@ func (in *Intake) Take(ctx context.Context, token string, report Report) (fresh 
 	if err != nil {
 		return false, err
 	}
-	in.count(fresh, report)
+	in.count(ctx, fresh, report)
 	if e.Outcome != "" {
 		return fresh, nil
 	}
@@ -104,28 +103,24 @@ func (in *Intake) apply(ctx context.Context, id paylink.EventID, token string, r
 	return nil
 }
 
-func (in *Intake) count(fresh bool, report Report) {
+func (in *Intake) count(ctx context.Context, fresh bool, report Report) {
 	_, bounced := report.Receipt("")
 	switch {
 	case !fresh:
-		in.counts[4].Add(1)
-		return
+		in.doubled.Add(1)
 	case report.Action == Unreadable:
-		in.counts[3].Add(1)
+		in.unreadable.Add(1)
 	case !bounced:
-		in.counts[2].Add(1)
+		in.noBounce.Add(1)
+	case report.Ours():
+		in.ours.Add(1)
+		if in.Alert != nil {
+			in.Alert(ctx, "bounces", "Receivers refuse our mail because of our account, sender or reputation ("+report.Status+
+				"). No payer's address was blamed. See what they say at the mail relay, and pause the batches that go on sending.")
+		}
+		fallthrough
 	default:
-		in.counts[0].Add(1)
-	}
-	if !report.Ours() {
-		return
-	}
-	n := in.counts[1].Add(1)
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if now := time.Now(); now.Sub(in.told) >= oursQuiet {
-		in.told = now
-		in.log().Warn("receivers refuse mail because of our account, sender or reputation; no payer's address was blamed", "code", report.Status, "so_far", n)
+		in.bounced.Add(1)
 	}
 }
 
@@ -137,8 +132,6 @@ func (in *Intake) log() *slog.Logger {
 }
 
 const (
-	// oursQuiet is how often the log speaks of refusals of our account at most.
-	oursQuiet = time.Minute
 	// sweepEvery is how often what stayed unapplied is looked for; sweepAfter leaves the fresh ones to those who brought them.
 	sweepEvery, sweepAfter = 10 * time.Second, 30 * time.Second
 	sweepPage              = 100

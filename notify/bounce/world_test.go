@@ -107,6 +107,7 @@ type world struct {
 	queue    *hand
 	worker   *jobs.Worker
 	log      strings.Builder
+	alerts   atomic.Int64
 }
 
 func newWorld(t *testing.T, database string) *world {
@@ -114,7 +115,7 @@ func newWorld(t *testing.T, database string) *world {
 	w := &world{T: t, clock: ledgertest.NewClock(), queue: &hand{}, address: address(t)}
 	w.db = ledgertest.Open(t, database, w.clock.Now)
 	w.shaky = &shaky{DB: w.db}
-	w.intake = &bounce.Intake{Ledger: w.shaky, Wake: w.queue.Enqueue, Log: slog.New(slog.NewTextHandler(&w.log, nil))}
+	w.intake = &bounce.Intake{Ledger: w.shaky, Wake: w.queue.Enqueue, Alert: func(context.Context, string, string) { w.alerts.Add(1) }, Log: slog.New(slog.NewTextHandler(&w.log, nil))}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

@@ -7,10 +7,7 @@ import (
 	"log/slog"
 	"net/mail"
 
-	"dunlin/jobs"
-	"dunlin/ledger"
 	"dunlin/notify/bounce"
-	"dunlin/paylink"
 )
 
 // NeedBounces returns an error that names what is missing for mail that comes back to be understood, one variable a line.
@@ -56,11 +53,6 @@ func (c Config) returnPath() (func(token string) string, error) {
 	}, nil
 }
 
-// BounceIntake has what came back stored in the ledger and applied.
-func BounceIntake(db *ledger.DB, queue jobs.Queue, log *slog.Logger) *bounce.Intake {
-	return &bounce.Intake{Ledger: db, Log: log, Wake: func(ctx context.Context, wakes ...paylink.Wake) error { return queue.Enqueue(ctx, wakes...) }}
-}
-
 // bounces is the server's part in mail that comes back.
 type bounces struct {
 	intake   *bounce.Intake
@@ -68,12 +60,12 @@ type bounces struct {
 }
 
 // newBounces opens the listener; nil if DUNLIN_BOUNCE_LISTEN is unset.
-func (c Config) newBounces(db *ledger.DB, queue jobs.Queue, log *slog.Logger) (*bounces, error) {
+func (c Config) newBounces(w *Worker, log *slog.Logger) (*bounces, error) {
 	a, err := c.BounceAddresses()
 	if err != nil || c.BounceListen == "" {
 		return nil, err
 	}
-	b := &bounces{intake: BounceIntake(db, queue, log)}
+	b := &bounces{intake: &bounce.Intake{Ledger: w.Ledger, Wake: w.Queue.Enqueue, Alert: w.Alerter.Alert, Log: log}}
 	if b.listener, err = bounce.Listen(c.BounceListen, a, b.intake); err != nil {
 		return nil, fmt.Errorf("DUNLIN_BOUNCE_LISTEN: %w", err)
 	}
@@ -93,6 +85,18 @@ func (b *bounces) run(ctx context.Context) error {
 		<-swept
 	}
 	return err
+}
+
+// count adds what came in for the metrics page.
+func (b *bounces) count(out map[[2]string]int64) {
+	if b == nil {
+		return
+	}
+	n := b.intake.Stats()
+	for outcome, n := range map[string]int64{"bounced": n.Bounced, "account_refused": n.Ours, "no_bounce": n.NoBounce, "unreadable": n.Unreadable,
+		"doubled": n.Doubled} {
+		out[[2]string{bounce.Provider, outcome}] = n
+	}
 }
 
 func (b *bounces) close() error {

@@ -43,7 +43,7 @@ func (c Config) NewServer(ctx context.Context, opt WorkerOptions) (*Server, erro
 	}
 	s := &Server{worker: w}
 	if s.Handler, err = c.routes(s, opt); err == nil {
-		s.bounces, err = c.newBounces(w.Ledger, jobs.NewAsynqQueue(opt.Redis), opt.Log)
+		s.bounces, err = c.newBounces(w, opt.Log)
 	}
 	if err != nil {
 		w.Close()
@@ -77,6 +77,7 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 	if err := c.twilioHooks(s, mux, opt.Log); err != nil {
 		return nil, err
 	}
+	mux.Handle("GET /metrics", c.Metrics(w.Ledger, opt.Redis, s, opt.Log))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
