@@ -54,6 +54,21 @@ func (w *world) stored(want int, never string) {
 	}
 }
 
+// TestOptOutIsNotFollowed: who stops emails does not get an SMS instead.
+func TestOptOutIsNotFollowed(t *testing.T) {
+	each(t, func(w *world) {
+		if err := w.db.Suppress(w.Context(), paylink.Suppression{Channel: paylink.Email, Address: "payer@customer.example",
+			Reason: paylink.SuppressedOptedOut, Source: "unsubscribe"}); err != nil {
+			w.Fatal(err)
+		}
+		id := w.send("payer@customer.example", "email>sms")
+		w.stands(id, "suppressed | email suppressed opted_out")
+		if n := len(w.box.Messages()) + len(w.box.Mails()); n != 0 {
+			w.Errorf("%d messages were sent", n)
+		}
+	})
+}
+
 func TestOtherReports(t *testing.T) {
 	each(t, func(w *world) {
 		for i, tt := range []struct{ to, want string }{

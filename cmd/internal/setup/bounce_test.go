@@ -60,7 +60,8 @@ func TestBounces(t *testing.T) {
 	t.Cleanup(func() { box.Close() })
 	e := env{"DUNLIN_DATABASE_URL": "sqlite:" + filepath.Join(dir, "ledger.db"), "DUNLIN_REDIS_URL": testenv.Redis(t),
 		"DUNLIN_PUBLIC_URL": "http://127.0.0.1:1", "DUNLIN_MERCHANT_NAME": "School", "DUNLIN_BOUNCE_ADDRESS": "bounces@mail.example",
-		"DUNLIN_BOUNCE_LISTEN": socket, "DUNLIN_LINK_KEY": "0123456789abcdef", "DUNLIN_LIMIT_CHECKOUT": "100/s", "DUNLIN_LIMIT_EMAIL": "100/s"}
+		"DUNLIN_BOUNCE_LISTEN": socket, "DUNLIN_LINK_KEY": "0123456789abcdef", "DUNLIN_ADMIN_ALERT": "ops@school.example",
+		"DUNLIN_LIMIT_CHECKOUT": "100/s", "DUNLIN_LIMIT_EMAIL": "100/s"}
 	for _, line := range box.Env() {
 		name, value, _ := strings.Cut(line, "=")
 		e[name] = value
@@ -120,6 +121,14 @@ func TestBounces(t *testing.T) {
 	}
 	if line, err = w.Ledger.Request(t.Context(), id); err != nil || line.Messages[0].State != paylink.MessageUndelivered {
 		t.Errorf("message %+v, %v", line.Messages, err)
+	}
+	// An alert is nobody's attempt: it comes back to whom it is from.
+	w.Alerter.Alert(t.Context(), "test", "something")
+	if err := box.Wait(wait, func() bool { return len(box.Mails()) == 2 }); err != nil {
+		t.Fatal(err)
+	}
+	if got := box.Mails()[1]; got.To != "ops@school.example" || got.From != "payments@example.test" {
+		t.Errorf("the alert went from %q to %q", got.From, got.To)
 	}
 	stop()
 	if err := <-served; err != nil {
