@@ -139,7 +139,11 @@ func (c Config) addChannels(w *Worker, cfg *jobs.Config) error {
 		if err := c.NeedChannels(paylink.Email); err != nil {
 			return err
 		}
-		sender, err := email.New(email.Config{URL: string(c.SMTPURL), From: c.MailFrom, Pool: mailConnections})
+		returnPath, err := c.returnPath()
+		if err != nil {
+			return err
+		}
+		sender, err := email.New(email.Config{URL: string(c.SMTPURL), From: c.MailFrom, Pool: mailConnections, ReturnPath: returnPath})
 		if err != nil {
 			return fmt.Errorf("set up email: %w", err)
 		}
