@@ -66,11 +66,11 @@ func nextLook(now time.Time, was paylink.SessionState, s sessionRow, engaged boo
 }
 
 const (
-	dueLooksQuery = `SELECT id, request_id, provider_id, amount, currency, look_at FROM sessions
-		WHERE length(CAST(amount AS TEXT)) = $1 AND look_at <= $2 AND look_at IS NOT NULL AND provider_id IS NOT NULL
+	dueLooksQuery = `SELECT id, request_id, COALESCE(provider_id, ''), amount, currency, look_at FROM sessions
+		WHERE length(CAST(amount AS TEXT)) = $1 AND look_at <= $2 AND look_at IS NOT NULL
 			AND ((request_id >> 32) = $3 OR $3 = 0) ORDER BY look_at LIMIT $4`
 	looksBehindQuery = `SELECT count(*), COALESCE(MIN(look_at), 0) FROM sessions
-		WHERE length(CAST(amount AS TEXT)) = $1 AND look_at <= $2 AND look_at IS NOT NULL AND provider_id IS NOT NULL
+		WHERE length(CAST(amount AS TEXT)) = $1 AND look_at <= $2 AND look_at IS NOT NULL
 			AND ((request_id >> 32) = $3 OR $3 = 0)`
 )
 

@@ -136,7 +136,7 @@ func (db *DB) flagged(ctx context.Context, rep *ReconcileReport, _ string, batch
 func (db *DB) unasked(ctx context.Context, rep *ReconcileReport, _ string, batch paylink.BatchID, _ time.Time) error {
 	return each(ctx, db.read, `SELECT s.request_id, r.reference, s.id, s.amount, s.currency, s.look_at
 		FROM sessions s JOIN requests r ON r.id = s.request_id
-		WHERE s.look_at <= $1 AND s.look_at IS NOT NULL AND s.provider_id IS NOT NULL AND ((s.request_id >> 32) = $2 OR $2 = 0)
+		WHERE s.look_at <= $1 AND s.look_at IS NOT NULL AND ((s.request_id >> 32) = $2 OR $2 = 0)
 		ORDER BY length(CAST(s.amount AS TEXT)) DESC, s.look_at`, []any{db.Now().UnixMilli(), int64(batch)}, func(r *sql.Rows) error {
 		var u UnaskedRow
 		var due int64

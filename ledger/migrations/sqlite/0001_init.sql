@@ -127,7 +127,7 @@ CREATE UNIQUE INDEX sessions_one_live ON sessions (request_id) WHERE state = 'in
 CREATE INDEX sessions_request ON sessions (request_id);
 CREATE INDEX sessions_check ON sessions (check_at) WHERE check_at IS NOT NULL;
 -- The largest sums are looked at first: by the number of their digits, and of equally large ones the oldest.
-CREATE INDEX sessions_look ON sessions (length(CAST(amount AS TEXT)), look_at) WHERE look_at IS NOT NULL;
+CREATE INDEX sessions_look ON sessions (length(CAST(amount AS TEXT)), look_at, request_id) WHERE look_at IS NOT NULL;
 
 CREATE TABLE messages (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
