@@ -314,7 +314,7 @@ func TestStates(t *testing.T) {
 	if csp := a.header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; style-src 'sha256-") || strings.Contains(csp, "unsafe") {
 		t.Errorf("got policy %q", csp)
 	}
-	if strings.Contains(a.body, "<script") || strings.Contains(a.body, "Payer 1") || strings.Contains(a.body, "payer1@") {
+	if strings.Count(a.body, "<script") != 1 || !strings.Contains(a.body, `<script src="/p/static/pay-`) || strings.Contains(a.body, "Payer 1") || strings.Contains(a.body, "payer1@") {
 		t.Errorf("the page holds what it must not:\n%s", a.body)
 	}
 	w.shows(page+"?lang=en", 200, `lang="en" dir="ltr"`, "Payment request", `action="`+page+`/pay?lang=en"`)

@@ -60,7 +60,7 @@ type world struct {
 	hooksDown atomic.Bool
 }
 
-func newWorld(t *testing.T, address string) *world {
+func newWorld(t *testing.T, address string, options ...func(*world, *pay.Config)) *world {
 	t.Helper()
 	w := &world{T: t, clock: ledgertest.NewClock()}
 	w.db = ledgertest.Open(t, address, w.clock.Now)
@@ -93,7 +93,11 @@ func newWorld(t *testing.T, address string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.hook.Close)
-	pages, err := pay.New(pay.Config{Ledger: w.db, Desk: desk, Texts: texts, Merchant: "Al Noor School", Language: "en"})
+	config := pay.Config{Ledger: w.db, Desk: desk, Texts: texts, Merchant: "Al Noor School", Language: "en"}
+	for _, set := range options {
+		set(w, &config)
+	}
+	pages, err := pay.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
