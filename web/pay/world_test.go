@@ -161,6 +161,15 @@ func (w *world) debt(opts ...ledgertest.Option) (id paylink.RequestID, page stri
 	return id, "/p/" + paylink.Token(id, v.Request.Secret)
 }
 
+// language is what a row asks for its page; customer is a row of somebody who may have saved cards.
+func language(lang string) ledgertest.Option {
+	return ledgertest.Each(func(r *paylink.Row) { r.Language = lang })
+}
+
+func customer(f *ledgertest.File) {
+	ledgertest.Each(func(r *paylink.Row) { r.CustomerID = "cust-1" })(f)
+}
+
 func (w *world) view(id paylink.RequestID) paylink.PayerView {
 	w.Helper()
 	v, err := w.db.Payer(w.Context(), id)
