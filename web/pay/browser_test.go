@@ -24,7 +24,7 @@ import (
 func browser(t *testing.T) context.Context {
 	t.Helper()
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(testenv.Chromium(t)), chromedp.NoSandbox,
-		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("lang", "en-US"), chromedp.WSURLReadTimeout(time.Minute))
+		chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(int(desktop.width), int(desktop.height)), chromedp.Flag("lang", "en-US"), chromedp.WSURLReadTimeout(time.Minute))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
 	t.Cleanup(cancel)
 	ctx, end := chromedp.NewContext(ctx)
@@ -79,10 +79,16 @@ func newTab(t *testing.T, chromium context.Context, s screen, options ...func(*w
 	}); err != nil {
 		t.Fatalf("opening a tab: %v", err)
 	}
-	b.run(chromedp.EmulateViewport(s.width, s.height, func(p *emulation.SetDeviceMetricsOverrideParams, _ *emulation.SetTouchEmulationEnabledParams) {
-		p.Mobile = s.mobile
-	}))
+	b.sized()
 	return b
+}
+
+// sized gives the tab its screen.
+func (b *tab) sized() {
+	b.Helper()
+	b.run(chromedp.EmulateViewport(b.screen.width, b.screen.height, func(p *emulation.SetDeviceMetricsOverrideParams, _ *emulation.SetTouchEmulationEnabledParams) {
+		p.Mobile = b.screen.mobile
+	}))
 }
 
 func (b *tab) run(actions ...chromedp.Action[chromedp.Void]) {
