@@ -33,7 +33,7 @@ func TestBrowserStates(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			ctx, cancel := chromedp.NewContext(chromium)
 			t.Cleanup(cancel)
-			ctx, stop := context.WithTimeout(ctx, time.Minute)
+			ctx, stop := context.WithTimeout(ctx, 4*time.Minute)
 			t.Cleanup(stop)
 			b := &tab{&world{T: t, server: server}, ctx, s}
 			b.sized()

@@ -69,7 +69,7 @@ func newTab(t *testing.T, chromium context.Context, s screen, options ...func(*w
 	w := newWorld(t, databases[0].open(t), append(options, onLoopback)...)
 	ctx, cancel := chromedp.NewContext(chromium)
 	t.Cleanup(cancel)
-	ctx, stop := context.WithTimeout(ctx, 40*time.Second)
+	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
 	t.Cleanup(stop)
 	b := &tab{w, ctx, s}
 	if err := chromedp.Listen(ctx, func(ev any) {
@@ -118,7 +118,7 @@ const payButton = `form[action*="/pay"] button`
 // says waits until the page, or the one that it leads to, says something.
 func (b *tab) says(words ...string) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, 45*time.Second)
 	defer cancel()
 	for _, text := range words {
 		said := chromedp.Poll[chromedp.Void](fmt.Sprintf(`document.body && document.body.innerText.replace(/[\u2066-\u2069]/g, "").includes(%q)`, text),
@@ -535,7 +535,7 @@ func payLookedAt(t *testing.T, chromium context.Context) {
 	b := newTab(t, chromium, phone)
 	id, page := b.debt()
 	b.open(page)
-	wait := time.After(10 * time.Second)
+	wait := time.After(45 * time.Second)
 	for b.view(id).ViewedAt.IsZero() {
 		select {
 		case <-wait:
