@@ -60,6 +60,7 @@ type Session struct {
 	Amount     Money
 	ExpiresAt  time.Time
 	RevealedAt time.Time // when its link was first given to somebody; zero = nobody has it
+	Cards      bool      // made with the customer's id, so that it may show saved cards
 }
 
 // Message is one purpose to one payer by one channel.

@@ -30,6 +30,8 @@ type SessionClaim struct {
 	OrderNo string
 	Request Request
 	Contact Contact
+	// Cards: the session may show the customer's saved cards.
+	Cards bool
 	// Park names the channels whose queue is full: their messages wait in the ledger for the sweeper.
 	Park     map[Channel]bool
 	Deadline time.Time // after this the claim is no longer ours and nothing may be sent
@@ -80,6 +82,8 @@ type ClaimOptions struct {
 	// NeedsLink: the message will carry the provider's link, so the session must be alive. With a public address of our
 	// own the link is ours and lives as long as the debt.
 	NeedsLink bool
+	// Cards: the payer has proven to be the customer whose saved cards the session may show.
+	Cards bool
 }
 
 // CommitOptions describe what is about to be sent.

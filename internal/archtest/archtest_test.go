@@ -69,6 +69,7 @@ var homes = []struct {
 	{"github.com/emersion/go-message", []string{"notify/bounce"}},
 	{"modernc.org/sqlite", []string{"ledger/..."}},
 	{"github.com/jackc/pgx", []string{"ledger/...", "internal/testenv"}},
+	{"github.com/chromedp", nil},           // drives browsers, in tests
 	{"github.com/mattn/go-sqlite3", nil},   // needs cgo; modernc.org/sqlite does not
 	{"github.com/shopspring/decimal", nil}, // money is integer minor units
 }

@@ -18,6 +18,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *ledger.DB)
 		{"cancel", cancelTests}, {"renew", renewTests}, {"money", moneyTests}, {"payment", paymentTests}, {"sweep", sweepTests}, {"upkeep", upkeepTests},
 		{"receipt", receiptTests},
 		{"reconcile", reconcileTests},
+		{"look", lookTests},
 		{"concurrency", concurrencyTests}, {"property", propertyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -67,7 +67,7 @@ CREATE TABLE requests (
   paid           BIGINT NOT NULL DEFAULT 0,
   refunded       BIGINT NOT NULL DEFAULT 0,
   canceled_at    BIGINT,
-  viewed_at      BIGINT,                       -- the page was fetched, perhaps by a machine
+  viewed_at      BIGINT,                       -- the page's script told of a look, perhaps a machine's
   engaged_at     BIGINT,                       -- a person pressed the button
   snoozed_until  BIGINT,
   updated_at     BIGINT NOT NULL
@@ -121,7 +121,8 @@ CREATE TABLE sessions (
   ended_at     BIGINT,
   asked_at     BIGINT,                          -- when a payer last had the provider asked about it
   look_at      BIGINT,                          -- when to ask the provider whether it was paid; NULL = no need
-  looks        BIGINT NOT NULL DEFAULT 0        -- how often that was asked
+  looks        BIGINT NOT NULL DEFAULT 0,       -- how often that was asked
+  cards        BOOLEAN NOT NULL DEFAULT FALSE   -- made for a payer who may use saved cards
 );
 CREATE UNIQUE INDEX sessions_one_live ON sessions (request_id) WHERE state = 'intent' OR state = 'open' OR state = 'pending' OR state = 'attempted';
 CREATE INDEX sessions_request ON sessions (request_id);
