@@ -61,4 +61,8 @@ var Looks = map[string]struct{ Query, Index string }{
 	"unapplied":  {unappliedQuery, "provider_events_unapplied"},
 	"receipts":   {countReceiptsQuery, "messages_receipt"},
 	"receipt":    {dueReceiptQuery, "messages_receipt"},
+	"looks":      {dueLooksQuery, "sessions_look"},
+	"behind":     {looksBehindQuery, "sessions_look"},
+	"found":      {foundQuery, "payments_found"},
+	"odd":        {oddEventsQuery, "provider_events_odd"},
 }
