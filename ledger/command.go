@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"dunlin/paylink"
 )
@@ -157,6 +158,37 @@ func (t *tx) cancelRequest(id paylink.RequestID, actor, why string) ([]paylink.W
 
 // errMoved is the ErrConflict of a request that is no longer in a state that the command is for.
 var errMoved = fmt.Errorf("nothing to do: %w", paylink.ErrConflict)
+
+// A session that the provider says it does not have may be asked about wrongly: a person is told after a day, and asked
+// for once a day from then on, until even a session that was hidden from us would have been dead for a week.
+const (
+	missingFlag = 24 * time.Hour
+	missingEnd  = 7 * 24 * time.Hour
+)
+
+// missing plans the next look at a session to be ended that the provider does not have; over says that there is none.
+func (t *tx) missing(c paylink.SettleClaim, retryAt time.Time, life time.Duration) (over bool, err error) {
+	id := int64(c.Session.ID)
+	var since, created, end int64
+	if err := t.row(`SELECT COALESCE(missing_since, $2), created_at, COALESCE(expires_at, 0) FROM sessions WHERE id = $1`, id, t.now).
+		Scan(&since, &created, &end); err != nil {
+		return false, err
+	}
+	if end == 0 {
+		end = created + life.Milliseconds()
+	}
+	if t.now > end+missingEnd.Milliseconds() {
+		return true, nil
+	}
+	at := retryAt.UnixMilli()
+	if t.now-since >= missingFlag.Milliseconds() {
+		at = t.now + missingFlag.Milliseconds()
+		if err := t.flag(c.Session.RequestID, paylink.FlagNotEnded, "session "+c.Session.ID.String()); err != nil {
+			return false, err
+		}
+	}
+	return false, t.one(`UPDATE sessions SET missing_since = $2, check_at = $3 WHERE id = $1 AND check_at IS NOT NULL`, id, since, at)
+}
 
 // endSessionOf asks for the end of a request's live session at the provider.
 func (t *tx) endSessionOf(id paylink.RequestID, ending string) ([]paylink.Wake, error) {

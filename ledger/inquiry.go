@@ -78,6 +78,7 @@ func (db *DB) InquiryResend(ctx context.Context, c paylink.InquiryClaim) (w payl
 		var again bool
 		if err := t.row(`
 			SELECT NOT m.possible_duplicate AND r.engaged_at IS NULL AND r.payment IN ('unpaid', 'partially_paid') AND r.canceled_at IS NULL
+				AND (r.amended_at IS NULL OR r.amended_at < m.created_at)
 			FROM messages m JOIN requests r ON r.id = m.request_id WHERE m.id = $1`, int64(c.Message.ID)).Scan(&again); err != nil {
 			return err
 		}
