@@ -140,7 +140,7 @@ func (t *tx) cancelRequest(id paylink.RequestID, actor, why string) ([]paylink.W
 	if err := t.movePayment(id, payment, paylink.PaymentCanceled, actor, why, true); err != nil {
 		return nil, err
 	}
-	if _, err := t.exec(`UPDATE requests SET canceled_at = $2, wake_at = NULL, step = CASE WHEN step IN ('session', 'messages') THEN 'none' ELSE step END WHERE id = $1`,
+	if _, err := t.exec(`UPDATE requests SET canceled_at = $2, wake_at = NULL, step = CASE WHEN step IN ('session', 'messages', 'restored') THEN 'none' ELSE step END WHERE id = $1`,
 		int64(id), t.now); err != nil {
 		return nil, err
 	}
@@ -205,8 +205,9 @@ func (t *tx) endSessionOf(id paylink.RequestID, ending string) ([]paylink.Wake, 
 }
 
 // Retry owes the failed rows of a batch again, all of them or those of one cause, and says how many. Rows that are no
-// longer owed, and unknown ones, are left alone. The batch runs again.
-func (db *DB) Retry(ctx context.Context, id paylink.BatchID, cause paylink.Cause, actor string) (n int, err error) {
+// longer owed, and unknown ones, are left alone, but for those that a restored backup left so, with their cause. The batch
+// runs again, unless it stands still.
+func (db *DB) Retry(ctx context.Context, id paylink.BatchID, cause paylink.Cause, actor, why string) (n int, err error) {
 	state, err := db.Batch(ctx, id)
 	if err != nil {
 		return 0, err
@@ -214,15 +215,19 @@ func (db *DB) Retry(ctx context.Context, id paylink.BatchID, cause paylink.Cause
 	if !hasRun(state.State) {
 		return 0, fmt.Errorf("batch %s is %s: %w", id, state.State, paylink.ErrConflict)
 	}
-	return db.eachRequest(ctx, id, `dispatch = 'failed' AND payment IN ('unpaid', 'partially_paid')`, func(t *tx, r paylink.RequestID) (bool, error) {
+	return db.eachRequest(ctx, id, `(dispatch = 'failed' OR (dispatch = 'unknown' AND cause = 'restored')) AND payment IN ('unpaid', 'partially_paid')`, func(t *tx, r paylink.RequestID) (bool, error) {
 		var c string
 		if err := t.row(`SELECT cause FROM requests WHERE id = $1`, int64(r)).Scan(&c); err != nil {
 			return false, err
 		}
-		if cause != "" && c != string(cause) {
-			return false, nil
+		if (cause != "" && c != string(cause)) || (cause == "" && c == string(paylink.CauseRestored)) {
+			return false, nil // what may have been sent already is sent again only by name
 		}
-		wakes, err := t.again(r, "", actor, "retry")
+		again := t.again
+		if c == string(paylink.CauseRestored) {
+			again = t.againRestored
+		}
+		wakes, err := again(r, "", actor, strings.TrimSpace("retry "+why))
 		if err != nil || len(wakes) == 0 {
 			return false, err
 		}
@@ -296,7 +301,14 @@ func (t *tx) again(id paylink.RequestID, only paylink.Channel, actor, why string
 	if !r.Payment.Owes() {
 		return nil, fmt.Errorf("request %s is %s: %w", id, r.Payment, paylink.ErrConflict)
 	}
-	if step != stepMessages && step != stepRefused {
+	switch {
+	case step == stepMessages, step == stepRefused:
+	case step == stepRestored, step == stepNone && r.Dispatch != paylink.DispatchPending: // or called back by a person
+		step = stepRefused
+		if _, err := t.exec(`UPDATE requests SET step = 'refused' WHERE id = $1`, int64(id)); err != nil {
+			return nil, err
+		}
+	default:
 		return nil, fmt.Errorf("request %s has not been sent yet: %w", id, paylink.ErrConflict)
 	}
 	if step == stepRefused { // unless the payer's own click has made a session since
@@ -346,6 +358,19 @@ func (t *tx) again(id paylink.RequestID, only paylink.Channel, actor, why string
 	return wakes, t.settle(id, actor, why, true)
 }
 
+// giveUpHeld lets another message take the place of those that are held.
+func (t *tx) giveUpHeld(id paylink.RequestID, held []int64, actor string) error {
+	for _, m := range held {
+		if err := t.moveMessage(paylink.MessageID(m), id, paylink.MessageHeld, paylink.MessageFailed, "given up by "+actor, `cause = $5`, string(paylink.CauseLostAnswer)); err != nil {
+			return err
+		}
+		if _, err := t.exec(`UPDATE attempts SET state = 'settled' WHERE message_id = $1 AND state = 'unknown'`, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *tx) anotherMessage(id paylink.RequestID, ch paylink.Channel, actor, why string) (paylink.Wake, error) {
 	last, blocked := 0, ""
 	var held []int64
@@ -370,13 +395,40 @@ func (t *tx) anotherMessage(id paylink.RequestID, ch paylink.Channel, actor, why
 	if blocked != "" {
 		return paylink.Wake{}, fmt.Errorf("the last %s message of request %s is %s; wait until that is settled: %w", ch, id, blocked, paylink.ErrConflict)
 	}
-	for _, m := range held {
-		if err := t.moveMessage(paylink.MessageID(m), id, paylink.MessageHeld, paylink.MessageFailed, "given up by "+actor, `cause = $5`, string(paylink.CauseLostAnswer)); err != nil {
-			return paylink.Wake{}, err
-		}
-		if _, err := t.exec(`UPDATE attempts SET state = 'settled' WHERE message_id = $1 AND state = 'unknown'`, m); err != nil {
-			return paylink.Wake{}, err
-		}
+	if err := t.giveUpHeld(id, held, actor); err != nil {
+		return paylink.Wake{}, err
 	}
 	return t.bearMessage(id, paylink.PurposeLink, ch, last+1, true)
+}
+
+// CancelMatching calls those requests of a batch off that fit the filter when their turn comes, and says how many. The
+// sweeper finds the sessions to be ended at once.
+func (db *DB) CancelMatching(ctx context.Context, id paylink.BatchID, f RequestFilter, actor, why string) (int, error) {
+	n, err := db.eachRequest(ctx, id, `payment IN ('unpaid', 'partially_paid', 'expired')`, func(t *tx, r paylink.RequestID) (bool, error) {
+		if err := t.lock(r); err != nil {
+			return false, err
+		}
+		var seen RequestFilter
+		if err := t.row(`SELECT dispatch, payment, cause, reference FROM requests WHERE id = $1`, int64(r)).
+			Scan(&seen.Dispatch, &seen.Payment, &seen.Cause, &seen.Reference); err != nil {
+			return false, err
+		}
+		if !f.fits(seen) {
+			return false, nil
+		}
+		_, err := t.cancelRequest(r, actor, why)
+		if errors.Is(err, errMoved) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	if err != nil {
+		err = fmt.Errorf("cancel requests of %s: %w", id, err)
+	}
+	return n, err
+}
+
+func (f RequestFilter) fits(seen RequestFilter) bool {
+	return (f.Dispatch == "" || f.Dispatch == seen.Dispatch) && (f.Payment == "" || f.Payment == seen.Payment) &&
+		(f.Cause == "" || f.Cause == seen.Cause) && (f.Reference == "" || f.Reference == seen.Reference)
 }

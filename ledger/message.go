@@ -100,8 +100,8 @@ func (t *tx) bearMessage(req paylink.RequestID, purpose string, ch paylink.Chann
 	w := paylink.Wake{Task: paylink.TaskSend, Channel: ch, Epoch: 1}
 	var err error
 	if w.ID, err = t.insert(`
-		INSERT INTO messages (request_id, purpose, channel, n, state, epoch, next_at, wake_at, cause, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7, $7)`,
+		INSERT INTO messages (request_id, purpose, channel, n, state, epoch, next_at, wake_at, cause, created_at, updated_at, possible_duplicate)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7, $7, (SELECT restored_at IS NOT NULL AND $2 = 'link' FROM requests WHERE id = $1))`,
 		int64(req), purpose, string(ch), n, string(state), w.Epoch, t.now, wake, cause); err != nil {
 		return w, err
 	}

@@ -253,9 +253,9 @@ var MessageMachine = &Machine[MessageState]{
 	States: []MessageState{MessageOwed, MessageClaimed, MessageCommitting, MessageAccepted, MessageSent, MessageDelivered,
 		MessageRead, MessageFailed, MessageUndelivered, MessageSuppressed, MessageUnknown, MessageHeld, MessageCanceled},
 	Edges: map[MessageState][]MessageState{
-		MessageOwed:        {MessageClaimed, MessageSuppressed, MessageCanceled, MessageFailed},
-		MessageClaimed:     {MessageOwed, MessageCommitting, MessageSuppressed, MessageCanceled, MessageFailed, MessageHeld},
-		MessageCommitting:  {MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered, MessageOwed, MessageUnknown,
+		MessageOwed:    {MessageClaimed, MessageSuppressed, MessageCanceled, MessageFailed},
+		MessageClaimed: {MessageOwed, MessageCommitting, MessageSuppressed, MessageCanceled, MessageFailed, MessageHeld},
+		MessageCommitting: {MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered, MessageOwed, MessageUnknown,
 			MessageHeld}, // refused, but its first copy may have arrived
 		MessageAccepted:    {MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered},
 		MessageSent:        {MessageDelivered, MessageRead, MessageFailed, MessageUndelivered},
