@@ -109,6 +109,9 @@ func (t *tx) settle(id paylink.RequestID, actor, why string, byCommand bool) err
 		return err
 	}
 	parts.SessionOwed, parts.SessionUnknown, parts.SessionFailed = step == stepSession, step == stepLost || step == stepRestored, step == stepRefused
+	if step == stepNone && len(parts.Messages) == 0 && payment.Owes() && !canceled.Valid {
+		return nil // asked for again after a person had given it up unsent: it stays unsent until a person sends it
+	}
 	parts.Settled, parts.Canceled = !payment.Owes(), canceled.Valid
 	to := paylink.Dispatch(parts)
 	newCause, newCode := "", ""
