@@ -47,6 +47,7 @@ type Ledger interface {
 	DropLease(ctx context.Context, name, holder string) error
 	Used(ctx context.Context, provider string, at time.Time) (int64, error)
 	TidyLedger
+	ReceiptLedger
 }
 
 // Checkout is what the handlers need of the payment provider. Errors are [*paylink.Failure]s.

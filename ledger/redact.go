@@ -85,7 +85,8 @@ func (t *tx) redact(id paylink.RequestID, actor, why string) (bool, error) {
 		// A mail server may repeat the recipient in its answer.
 		`UPDATE messages SET provider_ref = 'redacted' WHERE request_id = $1 AND provider_ref LIKE '%@%'`,
 		`UPDATE attempts SET provider_ref = 'redacted' WHERE provider_ref LIKE '%@%' AND message_id IN (SELECT id FROM messages WHERE request_id = $1)`,
-		`UPDATE sessions SET url = '' WHERE request_id = $1`, // it shows the payer's name
+		`UPDATE attempts SET address_hash = '' WHERE message_id IN (SELECT id FROM messages WHERE request_id = $1)`, // a number is found by trying all
+		`UPDATE sessions SET url = '' WHERE request_id = $1`,                                                        // it shows the payer's name
 	} {
 		if _, err := t.exec(q, int64(id)); err != nil {
 			return false, err

@@ -101,7 +101,7 @@ func (c Config) newWorker(ctx context.Context, opt WorkerOptions) (w *Worker, er
 	}
 	cfg := jobs.Config{
 		Ledger: w.Ledger, Queue: jobs.NewAsynqQueue(opt.Redis), Checkout: ottuCheckout{checkout},
-		Senders: map[paylink.Channel]notify.Sender{}, Finders: map[paylink.Channel]notify.Finder{},
+		Senders: map[paylink.Channel]notify.Sender{}, Finders: map[paylink.Channel]notify.Finder{}, Fetchers: map[paylink.Channel]jobs.Fetcher{},
 		Builder: c.builder(texts), Log: opt.Log, Name: name, Backoff: opt.Backoff, OnUnknown: c.OnUnknown,
 		Window: c.windows(), Retention: time.Duration(c.RetentionDays) * 24 * time.Hour,
 	}
@@ -139,7 +139,11 @@ func (c Config) addChannels(w *Worker, cfg *jobs.Config) error {
 		if err := c.NeedChannels(paylink.Email); err != nil {
 			return err
 		}
-		sender, err := email.New(email.Config{URL: string(c.SMTPURL), From: c.MailFrom, Pool: mailConnections})
+		returnPath, err := c.returnPath()
+		if err != nil {
+			return err
+		}
+		sender, err := email.New(email.Config{URL: string(c.SMTPURL), From: c.MailFrom, Pool: mailConnections, ReturnPath: returnPath})
 		if err != nil {
 			return fmt.Errorf("set up email: %w", err)
 		}
@@ -156,12 +160,12 @@ func (c Config) addChannels(w *Worker, cfg *jobs.Config) error {
 		}
 		client, err := twilio.New(twilio.Config{
 			AccountSID: c.TwilioAccountSID, AuthToken: string(c.TwilioAuthToken), BaseURL: c.TwilioURL,
-			SMSFrom: c.SMSFrom, WhatsAppFrom: c.WhatsAppFrom,
+			SMSFrom: c.SMSFrom, WhatsAppFrom: c.WhatsAppFrom, StatusCallback: c.hookURL(statusHook),
 		})
 		if err != nil {
 			return fmt.Errorf("set up %s: %w", ch, err)
 		}
-		cfg.Senders[ch], cfg.Finders[ch] = client, client
+		cfg.Senders[ch], cfg.Finders[ch], cfg.Fetchers[ch] = client, client, client
 		w.Channels = append(w.Channels, ch)
 	}
 	return nil

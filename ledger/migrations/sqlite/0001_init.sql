@@ -148,6 +148,7 @@ CREATE TABLE messages (
   code         TEXT   NOT NULL DEFAULT '',
   possible_duplicate BOOLEAN NOT NULL DEFAULT FALSE,
   segments     BIGINT NOT NULL DEFAULT 0,
+  receipt_at   BIGINT,                         -- when to ask the provider for its receipt; NULL = no need
   created_at   BIGINT NOT NULL,
   updated_at   BIGINT NOT NULL,
   UNIQUE (request_id, purpose, channel, n),
@@ -155,6 +156,9 @@ CREATE TABLE messages (
 );
 -- Channel and batch lead, so that a small batch is found at once behind a million rows of another.
 CREATE INDEX messages_wake ON messages (channel, (request_id >> 32), wake_at) WHERE wake_at IS NOT NULL;
+
+-- Messages without a final word, whose provider is asked in the end; those are few when callbacks arrive.
+CREATE INDEX messages_receipt ON messages (channel, receipt_at) WHERE receipt_at IS NOT NULL;
 
 CREATE TABLE attempts (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -170,6 +174,7 @@ CREATE TABLE attempts (
   ended_at      BIGINT,
   template_hash TEXT   NOT NULL DEFAULT '',
   bytes_hash    TEXT   NOT NULL DEFAULT '',    -- SHA-256 of what was sent
+  address_hash  TEXT   NOT NULL DEFAULT '',    -- whom it was sent to, as in suppressions
   provider_ref  TEXT   NOT NULL DEFAULT '',
   kind          TEXT   NOT NULL DEFAULT '' CHECK (kind = '' OR kind = 'permanent' OR kind = 'temporary' OR kind = 'unknown'),
   cause         TEXT   NOT NULL DEFAULT '',
