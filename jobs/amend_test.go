@@ -80,7 +80,7 @@ func (w *world) payer(id paylink.RequestID) paylink.PayerView {
 	return v
 }
 
-func (w *world) pays(session string, want error) {
+func (w *world) paysAt(session string, want error) {
 	w.Helper()
 	if _, err := w.box.Pay(w.Context(), session, sandbox.PayFull, false); !errors.Is(err, want) {
 		w.Fatalf("paying at the provider: got %v, want %v", err, want)
@@ -127,7 +127,7 @@ func TestAmend(t *testing.T) {
 					w.Errorf("got %d changes, want %d", got, tt.updates)
 				}
 				if tt.replaced {
-					w.pays(old.ProviderID, sandbox.ErrNotPayable)
+					w.paysAt(old.ProviderID, sandbox.ErrNotPayable)
 				}
 				url := w.press(id, jobs.AnswerGo)
 				now := w.payer(id).Live
@@ -202,7 +202,7 @@ func TestAmendAtTheBank(t *testing.T) {
 					w.Fatalf("the session was touched %d times while its payer was at the bank", n)
 				}
 				if pays {
-					w.pays(old.ProviderID, nil)
+					w.paysAt(old.ProviderID, nil)
 				}
 				w.settle()
 				if waited := w.clock.Now().Sub(clicked); waited < 15*time.Minute || waited > 17*time.Minute {
@@ -237,7 +237,7 @@ func TestMarkPaidEndsTheSession(t *testing.T) {
 		}
 		_ = w.queue.Enqueue(w.Context(), wakes...)
 		w.settle()
-		w.pays(old.ProviderID, sandbox.ErrNotPayable)
+		w.paysAt(old.ProviderID, sandbox.ErrNotPayable)
 		w.ends("sent paid_outside; canceled; email accepted")
 		w.press(id, jobs.AnswerStored)
 	})
@@ -251,7 +251,7 @@ func TestPaymentOnAGhost(t *testing.T) {
 		b := w.send(1)
 		w.settleUntil(func() bool { return w.counts(b).Sent == 1 })
 		ghost := w.box.Sessions()[0]
-		w.pays(ghost.ID, nil)
+		w.paysAt(ghost.ID, nil)
 		ev := paylink.PaymentEvent{OrderNo: ghost.OrderNo, ProviderID: ghost.ID, Amount: paylink.Money{Minor: 12500, Currency: "KWD"},
 			State: paylink.SessionPaid, RawState: "paid", Result: "success", Reference: "R1"}
 		e, _, err := w.db.StoreEvent(w.Context(), "ottu", ev.Key(), []byte(`{}`))

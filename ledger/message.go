@@ -384,7 +384,8 @@ func (db *DB) CommitMessage(ctx context.Context, c paylink.MessageClaim, opt pay
 			return err
 		}
 		if opt.Reveals {
-			if _, err := t.exec(`UPDATE sessions SET revealed_at = $2 WHERE id = $1 AND revealed_at IS NULL`, int64(c.SessionID), t.now); err != nil {
+			if _, err := t.exec(`UPDATE sessions SET revealed_at = $2, look_at = `+quietLook+` WHERE id = $1 AND revealed_at IS NULL`,
+				int64(c.SessionID), t.now, t.now+quietGap.Milliseconds()); err != nil {
 				return err
 			}
 		}

@@ -133,6 +133,9 @@ func (m *moneyTx) correct(i int, amount paylink.Money, ref string, flags []payli
 		m.count(r.kind, amount.Minor)
 	}
 	old := r.amount
+	if amount.Minor < old.Minor && m.payment == paylink.PaymentPaid { // it stays paid: a state never goes back by itself
+		flags = append(flags, paylink.FlagAmount)
+	}
 	r.amount, r.ref, r.source = amount, ref, "webhook"
 	m.told(*r, "instead of "+old.String())
 	slices.Sort(flags)
@@ -267,14 +270,11 @@ func (t *tx) retrievedMoney(before sessionRow, seen paylink.CheckoutSession) err
 	}
 	flags := m.misplaced(before.State)
 	m.s.State = seen.State
-	amount := before.Amount
-	if before.hasCarried(seen.Amount) {
-		amount = seen.Amount
+	r := moneyRow{kind: "settled", amount: before.Amount, ref: before.ProviderID, source: "retrieve"}
+	if seen.Amount != (paylink.Money{}) { // it may have been changed at the provider: that was paid
+		r.amount = seen.Amount
 	}
-	if amount != m.expected || (seen.Amount.Minor > 0 && seen.Amount != amount) {
-		flags = append(flags, paylink.FlagAmount)
-	}
-	r := moneyRow{kind: "settled", amount: amount, ref: before.ProviderID, source: "retrieve"}
+	flags = append(flags, m.differs(paylink.PaymentEvent{Amount: r.amount})...)
 	if r.ref == "" {
 		r.ref = seen.ProviderID
 	}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -284,11 +283,6 @@ func scanSession(r interface{ Scan(...any) error }) (s sessionRow, err error) {
 	return s, err
 }
 
-// hasCarried reports whether the session had this amount once, or was asked to take it.
-func (s sessionRow) hasCarried(m paylink.Money) bool {
-	return m == s.Amount || (m.Currency == s.Amount.Currency && slices.Contains(strings.Fields(s.carried), minor(m)))
-}
-
 // ghostDelays are when a ghost's order number is expired again after the first time; the last look is at the end of the
 // life that its create asked for.
 var ghostDelays = []time.Duration{time.Minute, 5 * time.Minute, 30 * time.Minute}
@@ -431,12 +425,18 @@ func (db *DB) AdoptState(ctx context.Context, id paylink.SessionID, seen paylink
 		if err != nil {
 			return notFound(err, id)
 		}
-		moved, err := t.adoptState(s, seen.State, seen.RawState, "retrieved: ")
-		if err != nil || !moved || !seen.State.Settled() {
-			return err
-		}
-		return t.retrievedMoney(s, seen)
+		_, err = t.adoptSeen(s, seen)
+		return err
 	})
+}
+
+// adoptSeen is AdoptState for a session whose request is locked.
+func (t *tx) adoptSeen(s sessionRow, seen paylink.CheckoutSession) (moved bool, err error) {
+	moved, err = t.adoptState(s, seen.State, seen.RawState, "retrieved: ")
+	if err != nil || !moved || !seen.State.Settled() {
+		return moved, err
+	}
+	return true, t.retrievedMoney(s, seen)
 }
 
 // adoptState moves a session to what the provider says of it, if the machine allows that.
@@ -447,7 +447,7 @@ func (t *tx) adoptState(s sessionRow, to paylink.SessionState, word, source stri
 	set := `raw_state = $4`
 	switch {
 	case to.Settled(): // nothing is left to end
-		set += `, check_at = NULL, ending = '', lost = FALSE, lease_until = NULL`
+		set += `, check_at = NULL, look_at = NULL, ending = '', lost = FALSE, lease_until = NULL`
 	case s.State == paylink.SessionIntent:
 		return false, nil
 	}

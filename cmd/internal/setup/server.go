@@ -77,11 +77,7 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 	if err := c.twilioHooks(s, mux, opt.Log); err != nil {
 		return nil, err
 	}
-<<<<<<< HEAD
-	mux.Handle("GET /metrics", c.Metrics(w.Ledger, opt.Redis, append([]*hooks.Receiver{s.Hooks}, s.Twilio...), opt.Log))
-=======
 	mux.Handle("GET /metrics", c.Metrics(w.Ledger, opt.Redis, s, opt.Log))
->>>>>>> bounces
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)

@@ -8,6 +8,7 @@ import (
 	"net/mail"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -127,6 +128,30 @@ func (c Config) newWorker(ctx context.Context, opt WorkerOptions) (w *Worker, er
 	cfg.Alerter = c.alerter(opt.Log, cfg.Senders[paylink.Email])
 	w.Worker, err = jobs.New(cfg)
 	return w, err
+}
+
+// Run works the queues, and asks about sessions whose webhooks may be lost, until ctx ends. See [jobs.Worker.Run].
+func (w *Worker) Run(ctx context.Context, c jobs.RunConfig) error {
+	asking, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { w.reconciler().Run(asking) })
+	err := w.Worker.Run(ctx, c)
+	stop()
+	running.Wait()
+	return err
+}
+
+func (w *Worker) reconciler() *jobs.Reconciler {
+	return jobs.NewReconciler(w.Worker, w.Ledger, w.limiter.For(jobs.ClassReconcile))
+}
+
+// NewReconciler wires what asks the payment provider about sessions by hand. close releases what it stands on.
+func (c Config) NewReconciler(ctx context.Context, opt WorkerOptions) (r *jobs.Reconciler, close func() error, err error) {
+	w, err := c.newWorker(ctx, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	return w.reconciler(), w.Close, nil
 }
 
 // mailConnections bounds the connections to the mail relay. They are opened as the rate asks for them, so a worker that

@@ -124,11 +124,15 @@ CREATE TABLE sessions (
   expires_at   BIGINT,
   revealed_at  BIGINT,                         -- when somebody was first given its link
   ended_at     BIGINT,
-  asked_at     BIGINT                           -- when a payer last had the provider asked about it
+  asked_at     BIGINT,                          -- when a payer last had the provider asked about it
+  look_at      BIGINT,                          -- when to ask the provider whether it was paid; NULL = no need
+  looks        BIGINT NOT NULL DEFAULT 0        -- how often that was asked
 );
 CREATE UNIQUE INDEX sessions_one_live ON sessions (request_id) WHERE state = 'intent' OR state = 'open' OR state = 'pending' OR state = 'attempted';
 CREATE INDEX sessions_request ON sessions (request_id);
 CREATE INDEX sessions_check ON sessions (check_at) WHERE check_at IS NOT NULL;
+-- The largest sums are looked at first: by the number of their digits, and of equally large ones the oldest.
+CREATE INDEX sessions_look ON sessions (length(CAST(amount AS TEXT)), look_at, request_id) WHERE look_at IS NOT NULL;
 
 CREATE TABLE messages (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -245,6 +249,7 @@ CREATE TABLE payments (
   at          BIGINT NOT NULL,
   UNIQUE (request_id, kind, ref)
 );
+CREATE INDEX payments_found ON payments (at) WHERE source = 'retrieve';
 
 -- What providers told us, raw, before it was applied. Card tokens are dropped at intake; raw is emptied after 90 days.
 CREATE TABLE provider_events (
@@ -261,6 +266,7 @@ CREATE TABLE provider_events (
 );
 CREATE INDEX provider_events_raw ON provider_events (received_at) WHERE raw <> '';
 CREATE INDEX provider_events_unapplied ON provider_events (provider, id) WHERE applied_at IS NULL;
+CREATE INDEX provider_events_odd ON provider_events (provider, id) WHERE outcome = 'unknown_order' OR outcome = 'session_differs' OR outcome = 'unreadable' OR outcome = 'unsupported';
 
 -- What a person should look at.
 CREATE TABLE flags (
