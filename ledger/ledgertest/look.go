@@ -15,13 +15,6 @@ var lookTests = []test{
 	{"session with saved cards", lookCards},
 }
 
-func (s *scene) payer(id paylink.RequestID) paylink.PayerView {
-	s.Helper()
-	v, err := s.db.Payer(s.Context(), id)
-	s.ok(err)
-	return v
-}
-
 func lookViewed(s *scene) {
 	id, _ := s.asked()
 	if v := s.payer(id); !v.ViewedAt.IsZero() {

@@ -36,7 +36,9 @@ func (l *lone) Pay(context.Context, paylink.RequestID) (jobs.Answer, string, err
 	return jobs.AnswerGo, "https://ottu.example/pay", nil
 }
 
-func (l *lone) PayWithCards(ctx context.Context, id paylink.RequestID) (jobs.Answer, string, error) { return l.Pay(ctx, id) }
+func (l *lone) PayWithCards(ctx context.Context, id paylink.RequestID) (jobs.Answer, string, error) {
+	return l.Pay(ctx, id)
+}
 
 func (l *lone) Viewed(context.Context, paylink.RequestID) error { l.asked++; return nil }
 
