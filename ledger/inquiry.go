@@ -77,7 +77,8 @@ func (db *DB) InquiryResend(ctx context.Context, c paylink.InquiryClaim) (w payl
 	err = db.changeRequest(ctx, c.Request.ID, func(t *tx) error {
 		var again bool
 		if err := t.row(`
-			SELECT NOT m.possible_duplicate AND r.engaged_at IS NULL AND r.payment IN ('unpaid', 'partially_paid') AND r.canceled_at IS NULL
+			SELECT NOT m.possible_duplicate AND CASE WHEN m.purpose = 'receipt' THEN r.payment NOT IN ('refunded', 'partially_refunded')
+				ELSE r.engaged_at IS NULL AND r.payment IN ('unpaid', 'partially_paid') AND r.canceled_at IS NULL END
 			FROM messages m JOIN requests r ON r.id = m.request_id WHERE m.id = $1`, int64(c.Message.ID)).Scan(&again); err != nil {
 			return err
 		}

@@ -64,6 +64,7 @@ type MessageClaim struct {
 	Link      string    // the provider's own link
 	LinkDies  time.Time // when that link stops working
 	Date      time.Time // the same at each attempt, so that a message sent again has the same bytes
+	Paid      *PaidNote // what a receipt says; nil for any other purpose
 	// Frozen is the SHA-256 (hex) of the attempt whose answer was lost; a resend must match it. Empty on a first send.
 	Frozen string
 	// AddressHash is what the address is known by in the list of suppressions.
@@ -144,6 +145,7 @@ type Batch struct {
 	Rows        int64 // 0 until the file was read whole
 	Canary      int
 	Priority    int
+	Receipts    bool // who has paid is sent a receipt
 	Why         string
 	Plan        []byte // JSON
 	CreatedAt   time.Time
