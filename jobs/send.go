@@ -121,6 +121,10 @@ func isFailure(err error) bool {
 // broken handles a fault of our own text: every row would fail alike, so the batch halts, and no payer is marked failed.
 func (w *Worker) broken(ctx context.Context, c paylink.MessageClaim, f *paylink.Failure) error {
 	batch := c.Request.ID.Batch()
+	if c.Paid != nil { // nobody who is still to be asked waits for a receipt's text
+		w.alertOnce(ctx, "receipt template "+batch.String(), "no receipt can be sent: "+f.Error()+"; they are tried again each hour")
+		return w.unsent(ctx, c, f, w.Ledger.Now().Add(time.Hour))
+	}
 	why := fmt.Sprintf("a template is broken: %s; mend it, then resume", f.Error())
 	if err := w.record(ctx, "halt batch", func(ctx context.Context) error { return w.Ledger.Halt(ctx, batch, why) }); err != nil {
 		return err

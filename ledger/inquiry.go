@@ -36,6 +36,9 @@ func (db *DB) ClaimInquiry(ctx context.Context, id paylink.MessageID, epoch int6
 		lease := t.now + opt.Lease.Milliseconds()
 		c.To, c.Began, c.Deadline = contact.Address(c.Message.Channel), toTime(began), toTime(lease)
 		c.ShortRef, c.LinkToken = paylink.ShortRef(c.Request.ID), paylink.Token(c.Request.ID, c.Request.Secret)
+		if c.Message.Purpose == paylink.PurposeReceipt {
+			c.ShortRef = paylink.ReceiptNo(c.Request.ID, c.Message.N)
+		}
 		return t.one(`UPDATE messages SET wake_at = $3, epoch = epoch + 1 WHERE id = $1 AND epoch = $2`, int64(id), epoch, lease)
 	})
 	return c, err

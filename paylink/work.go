@@ -1,6 +1,9 @@
 package paylink
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Task names a kind of work that the queue can be asked to wake somebody for. The values are asynq task types.
 type Task string
@@ -110,6 +113,9 @@ type InquiryClaim struct {
 // ShortRef is the request's short reference: it stands in the body of every message, so that a lost one can be found
 // again, and people can read it out on the telephone.
 func ShortRef(id RequestID) string { return id.String() }
+
+// ReceiptNo numbers the receipts of a request: b12.345/1. It stands in the body of every receipt, and in no other message.
+func ReceiptNo(id RequestID, n int) string { return fmt.Sprintf("%s/%d", id, n) }
 
 // Counts are the till of one batch: they add up to Rows at every moment (law 1).
 type Counts struct {

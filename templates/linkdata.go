@@ -25,6 +25,9 @@ type LinkData struct {
 	QR              string // name of the inline picture of the link, without "cid:"; empty = no picture
 	// Extra holds the file's other columns by the header's words: {{.Extra.class}}, {{index .Extra "Class name"}}.
 	Extra map[string]string
+	// Of a receipt, empty in any other message: what arrived, what is left (empty = nothing), when, and by which numbers the
+	// payment and the receipt are known. Link leads to the receipt's page and may be empty.
+	Received, Left, PaidOn, PaymentRef, ReceiptNo string
 }
 
 // NewLinkData gathers what a message says about a request, with amount and date as the language and the request's
@@ -99,6 +102,7 @@ func (d LinkData) clean() LinkData {
 	for _, s := range []*string{
 		&d.Merchant, &d.Name, &d.FirstName, &d.Amount, &d.Description, &d.DueDate,
 		&d.InvoiceNumber, &d.Reference, &d.ShortRef, &d.Link, &d.QR,
+		&d.Received, &d.Left, &d.PaidOn, &d.PaymentRef, &d.ReceiptNo,
 	} {
 		*s = oneLine(*s)
 	}
