@@ -96,10 +96,14 @@ func (b *Builder) email(out *Outgoing, c paylink.MessageClaim, data templates.Li
 		data.QR = "qr.png"
 		out.Inline = []Inline{{Name: data.QR, ContentType: "image/png", Data: png}}
 	}
+	if c.Attachment == nil && c.Paid == nil {
+		data.AttachmentURL = c.Request.AttachmentURL
+	}
 	mail, err := b.Templates.Email(c.Message.Purpose, c.Request.Language, data)
 	if err != nil {
 		return err
 	}
+	out.Attachment = c.Attachment
 	out.Subject, out.Text, out.HTML = mail.Subject, mail.Text, mail.HTML
 	// One id for the message however often it is tried, so that receivers drop a second copy; the secret keeps ids apart
 	// when a ledger was restored and numbers are given out again.

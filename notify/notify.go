@@ -31,6 +31,8 @@ type Outgoing struct {
 	Date      time.Time
 	Boundary  string
 	Inline    []Inline
+	// Attachment goes with an email; nil = none.
+	Attachment *paylink.Attachment
 
 	// For WhatsApp: an approved template and its variables, never free text.
 	ContentSID string

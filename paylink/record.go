@@ -78,6 +78,13 @@ type Message struct {
 	PossibleDuplicate bool
 }
 
+// Attachment is a file that goes with a mail.
+type Attachment struct {
+	Name string // without path; letters, digits, blanks, - and _, and an ending
+	Type string // media type
+	Data []byte
+}
+
 // PurposeLink is the purpose of the message that carries a payment link for the first time.
 const PurposeLink = "link"
 

@@ -67,7 +67,9 @@ type MessageClaim struct {
 	Link      string    // the provider's own link
 	LinkDies  time.Time // when that link stops working
 	Date      time.Time // the same at each attempt, so that a message sent again has the same bytes
-	Paid      *PaidNote // what a receipt says; nil for any other purpose
+	// Attachment is the file of the request's attachment_url; nil = there is none, or a link to it must do.
+	Attachment *Attachment
+	Paid       *PaidNote // what a receipt says; nil for any other purpose
 	// Frozen is the SHA-256 (hex) of the attempt whose answer was lost; a resend must match it. Empty on a first send.
 	Frozen string
 	// AddressHash is what the address is known by in the list of suppressions.

@@ -49,6 +49,8 @@ func causeWords(c paylink.Cause) string {
 		return "paid before anything was sent"
 	case paylink.CauseCanceled:
 		return "a person called it off"
+	case paylink.CauseAttachment:
+		return "the file of attachment_url cannot be sent; mend its address, retry"
 	case paylink.CauseInternal:
 		return "our own mistake; the worker's log tells more"
 	}

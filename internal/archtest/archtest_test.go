@@ -37,6 +37,7 @@ var layers = []layer{
 	{"checkout/checkouttest", []string{"paylink", "checkout"}},
 	{"notify", []string{"paylink", "templates"}},
 	{"notify/email", []string{"paylink", "notify"}},
+	{"notify/attachment", []string{"paylink"}},
 	{"notify/twilio", []string{"paylink", "notify"}},
 	// jobs declares the interfaces it calls; the store, the file reader and the adapters are plugged in by cmd.
 	{"jobs/...", []string{"paylink", "notify", "templates", "jobs/..."}},
