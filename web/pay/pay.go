@@ -81,6 +81,8 @@ func New(c Config) (*Pages, error) {
 func (p *Pages) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /p/{token}", p.show)
 	mux.HandleFunc("GET /p/{token}/return", p.back)
+	mux.HandleFunc("GET /p/{token}/invoice", p.invoice)
+	mux.HandleFunc("GET /p/{token}/receipt", p.receipt)
 	mux.HandleFunc("POST /p/{token}/pay", p.pay)
 	mux.HandleFunc("POST /p/{token}/check", p.check)
 	mux.HandleFunc("/p/", func(w http.ResponseWriter, r *http.Request) {
@@ -267,6 +269,7 @@ func (p *Pages) render(w http.ResponseWriter, status int, v visit, state templat
 	case templates.PageBusy, templates.PageDown:
 		d.PayPath = path(v, "/pay")
 	}
+	p.addPapers(&d, v)
 	if self == "" {
 		self = "/p/" + v.token
 	}
