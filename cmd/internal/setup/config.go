@@ -37,6 +37,10 @@ type Config struct {
 	// Default: unset, the worker listens nowhere.
 	WorkerListen string `env:"DUNLIN_WORKER_LISTEN"`
 
+	// DUNLIN_METRICS_TOKEN: whoever asks for /metrics must send it as a bearer token. Default: unset, /metrics answers
+	// callers on the same machine only.
+	MetricsToken Secret `env:"DUNLIN_METRICS_TOKEN"`
+
 	// DUNLIN_PUBLIC_URL: where payers and providers reach the server, https unless it is this machine. Default: unset,
 	// messages carry the payment provider's own link, and nothing is heard by webhook.
 	PublicURL string `env:"DUNLIN_PUBLIC_URL"`

@@ -67,6 +67,7 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 	mux := http.NewServeMux()
 	pages.Mount(mux)
 	mux.Handle("POST /hooks/ottu", s.Hooks)
+	mux.Handle("GET /metrics", c.Metrics(w.Ledger, opt.Redis, s.Hooks, opt.Log))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
