@@ -45,6 +45,7 @@ type Ledger interface {
 	TakeLease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
 	DropLease(ctx context.Context, name, holder string) error
 	Used(ctx context.Context, provider string, at time.Time) (int64, error)
+	ReceiptLedger
 
 	// Attachment returns the kept file of an address; SaveAttachment keeps one and returns what is kept, which is another's
 	// if that was faster; DropAttachments deletes those that were kept long enough.

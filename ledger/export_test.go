@@ -59,4 +59,8 @@ var Looks = map[string]struct{ Query, Index string }{
 	"running":    {runningQuery, "batches_active"},
 	"open debts": {openDebtsQuery, "requests_debt"},
 	"unapplied":  {unappliedQuery, "provider_events_unapplied"},
+	"looks":      {dueLooksQuery, "sessions_look"},
+	"behind":     {looksBehindQuery, "sessions_look"},
+	"found":      {foundQuery, "payments_found"},
+	"odd":        {oddEventsQuery, "provider_events_odd"},
 }

@@ -39,6 +39,13 @@ func (db *DB) Vitals(ctx context.Context) (v paylink.Vitals, err error) {
 			v.OldestDue = since(at)
 		}
 	})
+	for _, ch := range paylink.Channels {
+		if err == nil {
+			var n int
+			n, err = db.ReceiptsDue(ctx, ch, 10_000)
+			v.ReceiptsDue += int64(n)
+		}
+	}
 	if err == nil {
 		v.Gates, err = db.Gates(ctx)
 	}

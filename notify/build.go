@@ -38,12 +38,19 @@ func (b *Builder) Build(c paylink.MessageClaim) (out Outgoing, templateHash stri
 	}
 	link, suffix := b.link(c)
 	data := templates.NewLinkData(b.Merchant, r, c.Contact, link, r.Language)
+	page := link
 	if c.Paid != nil {
 		if link, suffix = "", ""; b.PublicURL != "" {
 			suffix = paylink.Token(r.ID, r.Secret) + "/receipt"
 			link = b.PublicURL + "/p/" + suffix
 		}
 		data = templates.NewReceiptData(b.Merchant, r, c.Contact, *c.Paid, m.N, c.Date, link, r.Language)
+	}
+	if b.PublicURL != "" && m.Channel == paylink.Email {
+		data.Stop = page + "/stop"
+		if strings.HasPrefix(data.Stop, "https://") { // a trial on this machine has no address for the world
+			out.Unsubscribe = data.Stop
+		}
 	}
 	templateHash = b.Templates.Hash(m.Purpose, r.Language, m.Channel)
 	switch m.Channel {

@@ -33,6 +33,9 @@ type Outgoing struct {
 	Inline    []Inline
 	// Attachment goes with an email; nil = none.
 	Attachment *paylink.Attachment
+	// Unsubscribe is the address, https, at which a POST stops emails to this payer (RFC 8058). It must be the same each
+	// time the message is sent. Empty = the mail offers none.
+	Unsubscribe string
 
 	// For WhatsApp: an approved template and its variables, never free text.
 	ContentSID string

@@ -23,6 +23,7 @@ type LinkData struct {
 	ShortRef        string // Dunlin's name for the request; finds a message again by its text
 	Link            string
 	AttachmentURL   string // of a file that the mail does not carry along
+	Stop            string // where the payer says that no more emails are wanted; empty = nowhere
 	QR              string // name of the inline picture of the link, without "cid:"; empty = no picture
 	// Extra holds the file's other columns by the header's words: {{.Extra.class}}, {{index .Extra "Class name"}}.
 	Extra map[string]string
@@ -102,7 +103,7 @@ func hasArabicDigits(s string) bool {
 func (d LinkData) clean() LinkData {
 	for _, s := range []*string{
 		&d.Merchant, &d.Name, &d.FirstName, &d.Amount, &d.Description, &d.DueDate,
-		&d.InvoiceNumber, &d.Reference, &d.ShortRef, &d.Link, &d.QR, &d.AttachmentURL,
+		&d.InvoiceNumber, &d.Reference, &d.ShortRef, &d.Link, &d.Stop, &d.QR, &d.AttachmentURL,
 		&d.Received, &d.Left, &d.PaidOn, &d.PaymentRef, &d.ReceiptNo,
 	} {
 		*s = oneLine(*s)

@@ -84,6 +84,7 @@ type pageData struct {
 // pages are the parsed page, its words by language and its style.
 type pages struct {
 	page   *htmltemplate.Template
+	stop   *htmltemplate.Template
 	words  map[string]map[string]string
 	style  string
 	policy string
@@ -125,7 +126,7 @@ func loadPages(files map[string]string) (*pages, error) {
 	if err := errors.Join(missing...); err != nil {
 		return nil, err
 	}
-	return p, p.try()
+	return p, errors.Join(p.try(), p.loadStop(files))
 }
 
 // styleOf reads a style and says by which source a Content-Security-Policy lets it in.

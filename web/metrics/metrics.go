@@ -90,6 +90,7 @@ var (
 	overdue    = desc("oldest_due_seconds", "How long the oldest owed session has been due")
 	flags      = desc("needs_attention", "What waits for a person")
 	unapplied  = desc("provider_events_unapplied", "Verified events that were stored and not yet applied")
+	receipts   = desc("receipts_due", "Messages whose provider should have been asked about by now")
 	calls      = desc("provider_calls_today", "Calls since midnight UTC", "provider")
 	breaker    = desc("provider_breaker", "1 for the state that the provider's breaker is in", "provider", "state")
 	queueTasks = desc("queue_tasks", "Tasks in Redis by queue and state", "queue", "state")
@@ -99,7 +100,7 @@ var (
 )
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{up, batches, rows, oldest, overdue, flags, unapplied, calls, breaker, queueTasks, paused, taken, version} {
+	for _, d := range []*prometheus.Desc{up, batches, rows, oldest, overdue, flags, unapplied, receipts, calls, breaker, queueTasks, paused, taken, version} {
 		ch <- d
 	}
 }
@@ -128,6 +129,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(overdue, c.age(v.OldestDue))
 		gauge(flags, float64(v.Flags))
 		gauge(unapplied, float64(v.Unapplied))
+		gauge(receipts, float64(v.ReceiptsDue))
 		for _, p := range jobs.Providers {
 			gauge(calls, float64(v.Used[string(p)]), string(p))
 			state := paylink.GateClosed

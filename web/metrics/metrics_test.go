@@ -23,7 +23,7 @@ func config() metrics.Config {
 		Vitals: func(context.Context) (paylink.Vitals, error) {
 			return paylink.Vitals{
 				Batches: map[paylink.BatchState]int64{paylink.BatchRunning: 2}, Rows: map[paylink.DispatchState]int64{paylink.DispatchPending: 41},
-				OldestPending: noon.Add(-90 * time.Second), Flags: 3, Unapplied: 1, Used: map[string]int64{"sms": 7},
+				OldestPending: noon.Add(-90 * time.Second), Flags: 3, Unapplied: 1, ReceiptsDue: 9, Used: map[string]int64{"sms": 7},
 				Gates: []paylink.Gate{{Provider: "sms", State: paylink.GateHalted}},
 			}, nil
 		},
@@ -55,6 +55,7 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`dunlin_batches{state="running"} 2`, `dunlin_batches{state="halted"} 0`, `dunlin_open_batch_rows{state="pending"} 41`,
 		`dunlin_oldest_pending_seconds 90`, `dunlin_oldest_due_seconds 0`, `dunlin_needs_attention 3`, `dunlin_provider_events_unapplied 1`,
+		`dunlin_receipts_due 9`,
 		`dunlin_provider_calls_today{provider="sms"} 7`, `dunlin_provider_breaker{provider="sms",state="halted"} 1`,
 		`dunlin_provider_breaker{provider="email",state="closed"} 1`, `dunlin_queue_tasks{queue="email",state="pending"} 5`,
 		`dunlin_queue_paused{queue="email"} 1`, `dunlin_deliveries_total{outcome="forged",provider="ottu"} 2`,

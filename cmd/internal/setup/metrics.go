@@ -13,13 +13,19 @@ import (
 	"dunlin/web/metrics"
 )
 
-// Metrics is the handler for GET /metrics. received may be nil.
-func (c Config) Metrics(db *ledger.DB, rdb redis.UniversalClient, received *hooks.Receiver, log *slog.Logger) http.Handler {
+// Metrics is the handler for GET /metrics; s is the server that takes deliveries, or nil.
+func (c Config) Metrics(db *ledger.DB, rdb redis.UniversalClient, s *Server, log *slog.Logger) http.Handler {
 	m := metrics.Config{Vitals: db.Vitals, Queues: jobs.NewAsynqQueue(rdb).Stats, Token: string(c.MetricsToken), Version: version(), Log: log}
-	if received != nil {
+	if s != nil {
 		m.Deliveries = func() map[[2]string]int64 {
-			n := received.Stats()
-			return map[[2]string]int64{{"ottu", "stored"}: n.Stored, {"ottu", "doubled"}: n.Doubled, {"ottu", "forged"}: n.Forged, {"ottu", "lost"}: n.Lost}
+			out := map[[2]string]int64{}
+			for _, h := range append([]*hooks.Receiver{s.Hooks}, s.Twilio...) {
+				n, name := h.Stats(), h.Provider()
+				out[[2]string{name, "stored"}], out[[2]string{name, "doubled"}] = n.Stored, n.Doubled
+				out[[2]string{name, "forged"}], out[[2]string{name, "lost"}] = n.Forged, n.Lost
+			}
+			s.bounces.count(out)
+			return out
 		}
 	}
 	return metrics.New(m)
