@@ -471,10 +471,10 @@ func (t *tx) dropOwed(id paylink.RequestID, cause paylink.Cause) error {
 	return t.settle(id, "", string(cause), false)
 }
 
-// endOwed moves every message that is owed and not claimed.
+// endOwed moves every message that asks for the debt, is owed and not claimed. A receipt asks for nothing and stays owed.
 func (t *tx) endOwed(id paylink.RequestID, to paylink.MessageState, cause paylink.Cause) error {
 	var ids []int64
-	err := t.each(`SELECT id FROM messages WHERE request_id = $1 AND state = 'owed'`, []any{int64(id)}, func(r *sql.Rows) error {
+	err := t.each(`SELECT id FROM messages WHERE request_id = $1 AND state = 'owed' AND purpose <> 'receipt'`, []any{int64(id)}, func(r *sql.Rows) error {
 		var m int64
 		err := r.Scan(&m)
 		ids = append(ids, m)

@@ -74,6 +74,8 @@ type Page struct {
 	// CardsPath is where the state cards sends the digits; WrongDigits and NoMoreTries say why it asks again.
 	CardsPath                string
 	WrongDigits, NoMoreTries bool
+	// InvoicePath and ReceiptPath lead to the pages to print.
+	InvoicePath, ReceiptPath string
 }
 
 // PageEmbed is the provider's checkout in our page.
@@ -97,6 +99,7 @@ type pageData struct {
 	Script, Seen, Cards                        string
 	WrongDigits, NoMoreTries                   bool
 	Embed                                      *PageEmbed
+	Invoice, Receipt, Document                 string
 	Details                                    []detail
 	W                                          map[string]string
 	Style                                      htmltemplate.CSS
@@ -110,16 +113,23 @@ type pages struct {
 	style  string
 	policy string
 	script []byte
+
+	paper                   *htmltemplate.Template
+	paperStyle, paperPolicy string
 }
 
 func loadPages(files map[string]string) (*pages, error) {
-	p := &pages{words: map[string]map[string]string{}, style: files["pages/style.css"], script: []byte(files["pages/pay.js"])}
-	if strings.Contains(strings.ToLower(p.style), "</style") {
-		return nil, errors.New("pages/style.css must not contain </style")
-	}
-	sum := sha256.Sum256([]byte(p.style))
-	p.policy = "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	p := &pages{words: map[string]map[string]string{}, script: []byte(files["pages/pay.js"])}
 	var err error
+	if p.style, p.policy, err = styleOf("pages/style.css", files); err != nil {
+		return nil, err
+	}
+	if p.paperStyle, p.paperPolicy, err = styleOf("pages/paper.css", files); err != nil {
+		return nil, err
+	}
+	if p.paper, err = parseHTML([]string{"pages/paper.html"}, files); err != nil {
+		return nil, err
+	}
 	if p.page, err = parseHTML([]string{"pages/pay.html"}, files); err != nil {
 		return nil, err
 	}
@@ -144,6 +154,16 @@ func loadPages(files map[string]string) (*pages, error) {
 	return p, errors.Join(p.try(), p.loadStop(files))
 }
 
+// styleOf reads a style and says by which source a Content-Security-Policy lets it in.
+func styleOf(name string, files map[string]string) (style, policy string, err error) {
+	style = files[name]
+	if strings.Contains(strings.ToLower(style), "</style") {
+		return "", "", fmt.Errorf("%s must not contain </style", name)
+	}
+	sum := sha256.Sum256([]byte(style))
+	return style, "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'", nil
+}
+
 // try renders every state in both languages.
 func (p *pages) try() error {
 	view := &paylink.PayerView{Request: paylink.Request{ID: paylink.NewRequestID(1, 1), Amount: paylink.Money{Minor: 12500, Currency: "KWD"},
@@ -162,7 +182,7 @@ func (p *pages) try() error {
 			}
 		}
 	}
-	return nil
+	return p.tryPapers(*view)
 }
 
 // PageStyle is the source by which a Content-Security-Policy lets the page's own style in, and no other.
@@ -186,6 +206,7 @@ func (p *pages) render(d Page) ([]byte, error) {
 		x.Dir, x.OtherLang = "rtl", "en"
 	}
 	if d.View != nil {
+		x.Invoice, x.Receipt, x.Document = d.InvoicePath, d.ReceiptPath, d.View.Request.AttachmentURL
 		x.describe(d)
 	}
 	var out bytes.Buffer

@@ -40,6 +40,7 @@ var layers = []layer{
 	{"notify/mailstatus", []string{"paylink"}},
 	{"notify/bounce", []string{"paylink", "notify/mailstatus"}},
 	{"notify/email", []string{"paylink", "notify", "notify/mailstatus"}},
+	{"notify/attachment", []string{"paylink"}},
 	{"notify/twilio", []string{"paylink", "notify"}},
 	// jobs declares the interfaces it calls; the store, the file reader and the adapters are plugged in by cmd.
 	{"jobs/...", []string{"paylink", "notify", "templates", "jobs/..."}},

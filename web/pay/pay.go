@@ -100,6 +100,8 @@ func New(c Config) (*Pages, error) {
 func (p *Pages) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /p/{token}", p.show)
 	mux.HandleFunc("GET /p/{token}/return", p.back)
+	mux.HandleFunc("GET /p/{token}/invoice", p.invoice)
+	mux.HandleFunc("GET /p/{token}/receipt", p.receipt)
 	mux.HandleFunc("POST /p/{token}/pay", p.pay)
 	mux.HandleFunc("POST /p/{token}/check", p.check)
 	p.mountStop(mux)
@@ -336,6 +338,7 @@ func (p *Pages) render(w http.ResponseWriter, status int, v visit, state templat
 	if d.SeenPath != "" || d.Embed != nil {
 		d.ScriptPath = p.script.path
 	}
+	p.addPapers(&d, v)
 	if self == "" {
 		self = "/p/" + v.token
 	}

@@ -180,6 +180,10 @@ type Config struct {
 	// Default: email=resend_once,sms=hold,whatsapp=hold.
 	OnUnknown Policies `env:"DUNLIN_ON_UNKNOWN" default:"email=resend_once,sms=hold,whatsapp=hold"`
 
+	// DUNLIN_ATTACHMENTS: attach or link: what emails do with the file of a row's attachment_url. Attached files are at
+	// most 2.5 MB, larger ones are linked. Default: attach.
+	Attachments string `env:"DUNLIN_ATTACHMENTS" default:"attach"`
+
 	// DUNLIN_RETENTION_DAYS: after how many days the contacts of finished requests are redacted. Default: unset, they are
 	// kept.
 	RetentionDays int `env:"DUNLIN_RETENTION_DAYS"`

@@ -38,6 +38,7 @@ func rules() map[string]func(string) error {
 		"DUNLIN_DEFAULT_LANGUAGE": oneOf("en", "ar"),
 		"DUNLIN_ADMIN_ALERT":      alertTarget,
 		"DUNLIN_LOG_FORMAT":       oneOf("text", "json"),
+		"DUNLIN_ATTACHMENTS":      oneOf("attach", "link"),
 	}
 }
 

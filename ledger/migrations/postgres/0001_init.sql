@@ -26,6 +26,7 @@ CREATE TABLE batches (
   brake_through  BIGINT NOT NULL DEFAULT 0,    -- released the brake: it counts from there
   priority       BIGINT NOT NULL DEFAULT 1,
   test           BOOLEAN NOT NULL DEFAULT FALSE,
+  receipts       BOOLEAN NOT NULL DEFAULT FALSE, -- who has paid is sent a receipt
   hold_until     BIGINT,
   why            TEXT   NOT NULL DEFAULT '',   -- why it is held, halted or canceled
   created_at     BIGINT NOT NULL,
@@ -153,6 +154,7 @@ CREATE TABLE messages (
   code         TEXT   NOT NULL DEFAULT '',
   possible_duplicate BOOLEAN NOT NULL DEFAULT FALSE,
   segments     BIGINT NOT NULL DEFAULT 0,
+  paid         TEXT   NOT NULL DEFAULT '',     -- what a receipt says (JSON), fixed at its birth: sending it again says the same
   receipt_at   BIGINT,                         -- when to ask the provider for its receipt; NULL = no need
   created_at   BIGINT NOT NULL,
   updated_at   BIGINT NOT NULL,
@@ -189,6 +191,20 @@ CREATE TABLE attempts (
 );
 -- Two workers can never both be sending, and nobody sends while an answer is lost.
 CREATE UNIQUE INDEX attempts_one_open ON attempts (message_id) WHERE state IN ('open', 'unknown');
+
+-- Files that rows name by attachment_url, kept for some days so that a mail sent again has the same bytes. One file of
+-- many rows is fetched and kept once.
+CREATE TABLE attachments (
+  batch_id   BIGINT NOT NULL,
+  url_hash   TEXT   NOT NULL,                  -- SHA-256 of the address
+  name       TEXT   NOT NULL,
+  type       TEXT   NOT NULL,
+  hash       TEXT   NOT NULL,                  -- SHA-256 of the bytes
+  bytes      BYTEA NOT NULL,
+  fetched_at BIGINT NOT NULL,
+  PRIMARY KEY (batch_id, url_hash)
+);
+CREATE INDEX attachments_age ON attachments (fetched_at);
 
 CREATE TABLE template_texts (
   hash       TEXT PRIMARY KEY,
