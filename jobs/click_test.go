@@ -18,7 +18,9 @@ func TestClickDuringABatch(t *testing.T) {
 	var limiter *jobs.RedisLimiter
 	p := newPlant(t, func(p *plant) {
 		limiter = jobs.NewRedisLimiter(p.conn, map[jobs.Provider][]jobs.Limit{jobs.ProviderCheckout: {{N: 25, Per: time.Second}, {N: perDay, Per: 24 * time.Hour}}},
-			func(ctx context.Context, pr jobs.Provider) (int64, error) { return p.db.Used(ctx, string(pr), p.time()) })
+			func(ctx context.Context, pr jobs.Provider) (int64, error) {
+				return p.db.Used(ctx, string(pr), p.time())
+			})
 		p.config.Limiter = limiter
 	})
 	id := p.send(200)
