@@ -176,7 +176,7 @@ func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch i
 	var sessionState string
 	targets := append(append(messageTargets(&c.Message), rs.targets()...), cs.targets()...)
 	targets = append(targets, &batch, &nextAt, &created, &attempts, &sessionID, &sessionState, &c.Link, &dies)
-	if err := t.row(`SELECT `+messageColumns+`, `+requestColumns+`, `+contactColumns+`, b.state, m.next_at, m.created_at, m.attempts,
+	if err := t.row(`SELECT `+messageColumns+`, `+requestColumns+`, `+contactColumns+`, `+t.db.actingColumn()+`, m.next_at, m.created_at, m.attempts,
 			COALESCE(s.id, 0), COALESCE(s.state, ''), COALESCE(s.url, ''), COALESCE(s.expires_at, 0)
 		FROM messages m JOIN requests r ON r.id = m.request_id JOIN contacts c ON c.request_id = r.id
 			JOIN batches b ON b.id = (m.request_id >> 32)
