@@ -1,4 +1,4 @@
-// Command server takes HTTP: the payers' pages behind their links, and the payment provider's webhooks. It keeps nothing
+// Command server takes HTTP: the API, the payers' pages behind their links, and the payment provider's webhooks. It keeps nothing
 // of its own: run as many as wanted behind one address. SIGTERM stops it after the answers under way.
 package main
 
@@ -29,8 +29,8 @@ func main() {
 	}
 }
 
-const usage = `server takes HTTP on DUNLIN_LISTEN until it is told to stop: payment pages under /p/, Ottu's webhook at
-/hooks/ottu, /healthz (this process lives) and /readyz (the ledger answers).
+const usage = `server takes HTTP on DUNLIN_LISTEN until it is told to stop: the API under /api/ (/api/docs tells
+about it), payment pages under /p/, Ottu's webhook at /hooks/ottu, /healthz (this process lives) and /readyz (the ledger answers).
 
 It is configured by the environment alone; .env.example lists every variable. It needs a ledger (DUNLIN_DATABASE_URL), a
 Redis (DUNLIN_REDIS_URL), Ottu's address and keys, DUNLIN_PUBLIC_URL and DUNLIN_MERCHANT_NAME. Put a proxy with TLS in
