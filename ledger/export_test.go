@@ -71,6 +71,10 @@ var Looks = map[string]struct{ Query, Index string }{
 	"requests by payment":    {requestQuery(RequestQuery{RequestFilter: RequestFilter{Payment: "paid"}}), "requests_moved"},
 	"sessions of a page":     {attachSessionsQuery, "sessions_request"},
 	"messages of a page":     {attachMessagesQuery, "messages"},
+	"looks":                  {dueLooksQuery, "sessions_look"},
+	"behind":                 {looksBehindQuery, "sessions_look"},
+	"found":                  {foundQuery, "payments_found"},
+	"odd":                    {oddEventsQuery, "provider_events_odd"},
 }
 
 func requestQuery(q RequestQuery) string {

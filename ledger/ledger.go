@@ -84,7 +84,7 @@ func (db *DB) openSQLite(path string) error {
 	}
 	pragmas := url.Values{"_pragma": {
 		"busy_timeout(30000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-		"cache_size(-8000)", "temp_store(MEMORY)", "wal_autocheckpoint(16000)",
+		"cache_size(-4000)", "temp_store(MEMORY)", "wal_autocheckpoint(16000)",
 	}}
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + pragmas.Encode()
 	var err error
