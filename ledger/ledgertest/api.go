@@ -153,7 +153,7 @@ func callRace(s *scene) {
 func testBatchStands(s *scene) {
 	ctx := s.Context()
 	b := Send(s.T, s.db, NewFile(2, testFile))
-	err := s.db.Confirm(ctx, b, "clerk")
+	err := s.db.Confirm(ctx, b, "clerk", "")
 	s.conflict(err)
 	if !errors.Is(err, ledger.ErrTestBatch) {
 		s.Errorf("got %v, want it to say that it is a test batch", err)

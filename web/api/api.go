@@ -72,6 +72,8 @@ func New(c Config) (*API, error) {
 	h.UseMiddleware(a.guard)
 	a.addBatches(h)
 	a.addRequests(h)
+	a.addAmendments(h)
+	a.addSuppressions(h)
 	a.addEvents(h)
 	for _, own := range []string{"ErrorModel", "ErrorDetail"} { // huma's, which plainProblems turns into ours
 		delete(h.OpenAPI().Components.Schemas.Map(), own)
@@ -101,6 +103,7 @@ func (a *API) config() huma.Config {
 			Tags: []*huma.Tag{
 				{Name: "Batches", Description: "A batch is one file of payers, or one call's rows."},
 				{Name: "Requests", Description: "A request is one row of a batch: one debt, asked of one payer."},
+				{Name: "Suppressions", Description: "Addresses that must not be written to. They are kept as hashes."},
 				{Name: "Events", Description: "What happened, for syncing into another system."},
 			},
 		},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -125,9 +126,7 @@ Content that is a draft already, or was being read in when a call broke off, goe
 		do                         func(ctx context.Context, id paylink.BatchID, who, why string) error
 		feeds                      bool
 	}{
-		{"confirm", "Send a draft", "", func(ctx context.Context, id paylink.BatchID, who, _ string) error {
-			return a.Ledger.Confirm(ctx, id, who)
-		}, true},
+		{"confirm", "Send a draft", "", a.Ledger.Confirm, true},
 		{"pause", "Stop a batch for now", "What is just being handed to a provider goes out.", a.Ledger.Pause, false},
 		{"resume", "Let a paused, halted or held batch go on", "", a.Ledger.Resume, true},
 		{"cancel", "Call a batch off", "Nothing more of it is sent, its debts are no longer asked for, and the workers end the links that are out. It cannot be taken back.", a.Ledger.CancelBatch, false},
@@ -395,6 +394,7 @@ type retryInput struct {
 	BatchPath
 	Body *struct {
 		Cause paylink.Cause `json:"cause,omitempty" doc:"Only those that failed for it"`
+		Why   string        `json:"why,omitempty" maxLength:"500" doc:"Why, for the record"`
 	}
 }
 
@@ -410,10 +410,12 @@ func (a *API) retryBatch(ctx context.Context, in *retryInput) (*retryOutput, err
 		return nil, err
 	}
 	var cause paylink.Cause
+	why := "retry"
 	if in.Body != nil {
 		cause = in.Body.Cause
+		why = cmp.Or(in.Body.Why, why)
 	}
-	n, err := a.Ledger.Retry(ctx, in.ID, cause, actor(ctx))
+	n, err := a.Ledger.Retry(ctx, in.ID, cause, actor(ctx), why)
 	if err != nil {
 		return nil, err
 	}

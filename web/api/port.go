@@ -29,10 +29,17 @@ type Ledger interface {
 	Sessions(ctx context.Context, id paylink.RequestID) ([]paylink.Session, error)
 	Timeline(ctx context.Context, id paylink.RequestID) ([]paylink.Event, error)
 
-	Confirm(ctx context.Context, id paylink.BatchID, actor string) error
+	Confirm(ctx context.Context, id paylink.BatchID, actor, why string) error
 	Pause(ctx context.Context, id paylink.BatchID, actor, why string) error
 	Resume(ctx context.Context, id paylink.BatchID, actor, why string) error
-	Retry(ctx context.Context, id paylink.BatchID, cause paylink.Cause, actor string) (int, error)
+	Retry(ctx context.Context, id paylink.BatchID, cause paylink.Cause, actor, why string) (int, error)
 	CancelRequest(ctx context.Context, id paylink.RequestID, actor, why string) ([]paylink.Wake, error)
 	Resend(ctx context.Context, id paylink.RequestID, ch paylink.Channel, actor, why string) ([]paylink.Wake, error)
+	Amend(ctx context.Context, id paylink.RequestID, a paylink.Amendment, opt ledger.AmendOptions) (fields []string, wakes []paylink.Wake, err error)
+	MarkPaid(ctx context.Context, id paylink.RequestID, amount paylink.Money, actor, why string) (paylink.PaymentState, []paylink.Wake, error)
+	WriteOff(ctx context.Context, id paylink.RequestID, actor, why string) ([]paylink.Wake, error)
+
+	Suppress(ctx context.Context, s paylink.Suppression) error
+	Suppressions(ctx context.Context, limit int) ([]paylink.Suppression, error)
+	LiftByHand(ctx context.Context, ch paylink.Channel, hash, actor, why string) error
 }

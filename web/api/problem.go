@@ -95,6 +95,8 @@ func (a *API) fail(err error) error {
 		return problem(http.StatusUnprocessableEntity, "a parameter cannot be meant", Detail{Message: wrong.Reason, Location: "query." + wrong.Field})
 	}
 	switch {
+	case errors.Is(err, ledger.ErrChanged):
+		return problem(http.StatusPreconditionFailed, "the request is no longer what If-Match says; look at it again")
 	case errors.Is(err, paylink.ErrNotFound):
 		return problem(http.StatusNotFound, "there is no such thing, or not for this key")
 	case errors.Is(err, paylink.ErrConflict):

@@ -188,7 +188,7 @@ func (a *API) getRequest(ctx context.Context, in *requestInput) (*requestOutput,
 	for _, e := range events {
 		d.Events = append(d.Events, Event{e.At, e.Entity, e.EntityID, e.From, e.To, e.Actor, e.Why})
 	}
-	return &requestOutput{etag(l), d}, nil
+	return &requestOutput{etag(r, c), d}, nil
 }
 
 func maybe(t time.Time) *time.Time {
@@ -198,15 +198,12 @@ func maybe(t time.Time) *time.Time {
 	return &t
 }
 
-// etag names the state of a request: every change of it, of its last session or of a message is another.
-func etag(l ledger.RequestLine) string {
+// etag names the state of a request's record: every amendment of it, and every move, makes another.
+func etag(r paylink.Request, c paylink.Contact) string {
 	b, err := json.Marshal(struct {
 		R paylink.Request
 		C paylink.Contact
-		P [2]int64
-		S *paylink.Session
-		M []ledger.MessageLine
-	}{l.Request, l.Contact, [2]int64{l.Paid, l.Refunded}, l.Session, l.Messages})
+	}{r, c})
 	if err != nil {
 		return `"unknown"` // nothing of it fails to marshal
 	}

@@ -34,6 +34,12 @@ var routes = []struct {
 	{"GET", "/api/v1/requests/{id}", "/api/v1/requests/b1.1", "", ledger.ScopeRead},
 	{"POST", "/api/v1/requests/{id}/cancel", "/api/v1/requests/b1.1/cancel", "", ledger.ScopeSend},
 	{"POST", "/api/v1/requests/{id}/resend", "/api/v1/requests/b1.1/resend", "", ledger.ScopeSend},
+	{"PATCH", "/api/v1/requests/{id}", "/api/v1/requests/b1.1", `{"why":"x","amount":"1"}`, ledger.ScopeSend},
+	{"POST", "/api/v1/requests/{id}/mark-paid", "/api/v1/requests/b1.1/mark-paid", `{"why":"cash"}`, ledger.ScopeAdmin},
+	{"POST", "/api/v1/requests/{id}/write-off", "/api/v1/requests/b1.1/write-off", `{"why":"gone"}`, ledger.ScopeAdmin},
+	{"GET", "/api/v1/suppressions", "", "", ledger.ScopeSend},
+	{"POST", "/api/v1/suppressions", "", `{"channel":"email","address":"x@example.com"}`, ledger.ScopeAdmin},
+	{"DELETE", "/api/v1/suppressions/{channel}/{hash}", "/api/v1/suppressions/email/" + strings.Repeat("a", 64), "", ledger.ScopeAdmin},
 	{"GET", "/api/v1/events", "", "", ledger.ScopeRead},
 }
 
@@ -95,12 +101,14 @@ func TestScopes(t *testing.T) {
 				switch {
 				case tt.status >= 400:
 					w.is(a, tt.status)
+				case tt.name == "a test key" && strings.Contains(r.path, "suppressions"):
+					w.is(a, http.StatusForbidden) // they concern everybody
 				case tt.name == "a test key" && r.call != "":
 					w.is(a, http.StatusNotFound) // it does not see what is not its own
 				case a.StatusCode == 401 || a.StatusCode == 403 || a.StatusCode >= 500:
 					t.Errorf("%s: got %d: %s", tt.name, a.StatusCode, a.body)
 				}
-				if (tt.status >= 400 || tt.name == "a test key" && r.call != "") && w.state() != before {
+				if (tt.status >= 400 || tt.name == "a test key" && (r.call != "" || a.StatusCode == 403)) && w.state() != before {
 					t.Errorf("%s: the call was refused and did something all the same", tt.name)
 				}
 				if a.StatusCode == 401 && a.Header.Get("WWW-Authenticate") == "" {
