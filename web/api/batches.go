@@ -59,7 +59,17 @@ type Row struct {
 
 // BatchPath names a batch. huma reads no field of an embedded type that is not exported.
 type BatchPath struct {
-	ID paylink.BatchID `path:"id" example:"b12" doc:"The batch"`
+	Written string          `path:"id" example:"b12" doc:"The batch"` // huma would read a BatchID as a number
+	ID      paylink.BatchID `json:"-"`
+}
+
+// Resolve reads the id.
+func (p *BatchPath) Resolve(huma.Context) (errs []error) {
+	var err error
+	if p.ID, err = paylink.ParseBatchID(p.Written); err != nil {
+		errs = append(errs, &huma.ErrorDetail{Message: "a batch is written like b12", Location: "path.id"})
+	}
+	return errs
 }
 
 type batchInput struct{ BatchPath }

@@ -161,8 +161,8 @@ func TestPages(t *testing.T) {
 	if diff := cmp.Diff([]string{"b2.1", "b2.2", "b2.3", "b2.4"}, walk("/api/v1/requests?limit=3&batch=b2&payment=unpaid", "requests", "id")); diff != "" {
 		t.Errorf("requests of one batch (-want +got):\n%s", diff)
 	}
-	for _, path := range []string{"/api/v1/requests?after=x", "/api/v1/requests?batch=12", "/api/v1/batches?after=b", "/api/v1/requests?dispatch=lost", "/api/v1/requests?limit=1000",
-		"/api/v1/requests?state=sent", "/api/v1/events?after=-1", "/api/v1/batches/12", "/api/v1/batches/b1/rejections?after=x"} {
+	for _, path := range []string{"/api/v1/requests?after=x", "/api/v1/requests?batch=x", "/api/v1/batches?after=b", "/api/v1/requests?dispatch=lost", "/api/v1/requests?limit=1000",
+		"/api/v1/requests?state=sent", "/api/v1/events?after=-1", "/api/v1/batches/x", "/api/v1/batches/b1/rejections?after=x"} {
 		w.is(w.get(path, read), http.StatusUnprocessableEntity)
 	}
 }

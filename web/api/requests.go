@@ -62,7 +62,17 @@ type RequestDetail struct {
 
 // RequestPath names a request.
 type RequestPath struct {
-	ID paylink.RequestID `path:"id" example:"b12.345" doc:"The request"`
+	Written string            `path:"id" example:"b12.345" doc:"The request"`
+	ID      paylink.RequestID `json:"-"`
+}
+
+// Resolve reads the id.
+func (p *RequestPath) Resolve(huma.Context) (errs []error) {
+	var err error
+	if p.ID, err = paylink.ParseRequestID(p.Written); err != nil {
+		errs = append(errs, &huma.ErrorDetail{Message: "a request is written like b12.345", Location: "path.id"})
+	}
+	return errs
 }
 
 type requestInput struct{ RequestPath }
