@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dunlin/ledger"
-	"dunlin/paylink"
 	"dunlin/report"
 )
 
