@@ -47,7 +47,7 @@ func Check(ctx context.Context, path string, rd Reading, s Settings, debts Debts
 			next = newest[0].ID + 1
 		}
 	}
-	r, err := open(path, rd, s.Now)
+	r, err := open(path, "", rd, s.Now)
 	if err != nil {
 		return p, nil, err
 	}

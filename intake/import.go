@@ -26,11 +26,15 @@ type Ledger interface {
 
 // Order is a file to be brought in.
 type Order struct {
-	Path    string
+	Path string
+	// Name is the file's name as its sender knows it; empty = the path's last part.
+	Name    string
 	Reading Reading
 	Actor   string // who, for the record
 	// Again makes a new batch of content that was sent before.
 	Again bool
+	// Test makes a test batch; see [ledger.Options].
+	Test bool
 	// Began is called once the batch is there; resumed says that an earlier import or draft goes on. May be nil.
 	Began func(b paylink.Batch, resumed bool)
 	// Progress is told, after each chunk, how many rows are in and how much of the file was read, in thousandths. nil = nobody.
@@ -49,7 +53,7 @@ func Import(ctx context.Context, l Ledger, s Settings, o Order) (b paylink.Batch
 	if err != nil {
 		return b, p, err
 	}
-	header, parent, err := look(o.Path, o.Reading, s)
+	header, parent, err := look(o.Path, o.Name, o.Reading, s)
 	if err != nil {
 		return b, p, err
 	}
@@ -61,14 +65,14 @@ func Import(ctx context.Context, l Ledger, s Settings, o Order) (b paylink.Batch
 			return b, p, err
 		}
 	}
-	r, err := open(o.Path, o.Reading, s.Now)
+	r, err := open(o.Path, o.Name, o.Reading, s.Now)
 	if err != nil {
 		return b, p, err
 	}
 	name, format := r.name, r.Format()
 	r.Close()
 	b, resumed, err := l.CreateBatch(ctx, ledger.NewBatch{
-		Name: name, Hash: sum, Format: format, Header: header, Parent: parent, Actor: o.Actor, Options: options, Again: o.Again,
+		Name: name, Hash: sum, Format: format, Header: header, Parent: parent, Actor: o.Actor, Options: options, Again: o.Again, Test: o.Test,
 		Canary: o.Reading.Canary, BrakePercent: o.Reading.BrakePercent,
 		Receipts: o.Reading.Receipts,
 	})
@@ -151,7 +155,7 @@ func finishedBy(ctx context.Context, l Ledger, id paylink.BatchID, err error) (P
 
 // pass reads the file once: one goroutine parses, one writes, one adds up.
 func pass(ctx context.Context, l Ledger, s Settings, o Order, b paylink.Batch, known []paylink.Rejection) (p Plan, err error) {
-	r, err := open(o.Path, o.Reading, s.Now)
+	r, err := open(o.Path, o.Name, o.Reading, s.Now)
 	if err != nil {
 		return p, err
 	}

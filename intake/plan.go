@@ -38,6 +38,10 @@ type Plan struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// Sendable reports whether a draft with this plan may be confirmed: it has a good row, and, where all or none is wanted,
+// no other.
+func (p Plan) Sendable(strict bool) bool { return p.Good > 0 && !(strict && p.Rejected > 0) }
+
 // Column is how one column of the file was understood.
 type Column struct {
 	Name string `json:"name"`

@@ -78,8 +78,11 @@ func (p *position) ReadAt(b []byte, off int64) (int, error) {
 	return n, err
 }
 
-func open(path string, r Reading, now time.Time) (*source, error) {
-	opt, err := r.batchfile(filepath.Base(path), now)
+func open(path, name string, r Reading, now time.Time) (*source, error) {
+	if name == "" {
+		name = filepath.Base(path)
+	}
+	opt, err := r.batchfile(name, now)
 	if err != nil {
 		return nil, err
 	}

@@ -74,8 +74,8 @@ func headerOf(r *batchfile.Reader, as string) string {
 
 // look reads what must be known of a file before its batch is made: its whole header, which a JSON file shows only to
 // who reads it to its end, and the batch whose error file it is, if it is one.
-func look(path string, rd Reading, s Settings) (header []string, parent paylink.BatchID, err error) {
-	r, err := open(path, rd, s.Now)
+func look(path, name string, rd Reading, s Settings) (header []string, parent paylink.BatchID, err error) {
+	r, err := open(path, name, rd, s.Now)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -29,7 +29,12 @@ type AmendOptions struct {
 	Actor, Why string
 	// DebtKey is the hash of what makes two rows the same debt; it is asked anew because it may follow from what changed.
 	DebtKey func(*paylink.Row) uint64
+	// If, when set, must say yes to the record as it stands; otherwise nothing is done and the error is ErrChanged.
+	If func(paylink.Request, paylink.Contact) bool
 }
+
+// ErrChanged is the ErrConflict of an amendment to a record that is no longer what its author saw.
+var ErrChanged = fmt.Errorf("the request has changed meanwhile: %w", paylink.ErrConflict)
 
 // Amend changes what a request asks for or whom it reaches, and says which fields that were. The provider's session is
 // changed afterwards by whoever comes first, the wake's worker or the payer's click; until then its link is given to
@@ -61,6 +66,8 @@ func (t *tx) amend(id paylink.RequestID, a paylink.Amendment, opt AmendOptions) 
 		return nil, nil, err
 	}
 	switch {
+	case opt.If != nil && !opt.If(r, c):
+		return nil, nil, ErrChanged
 	case !r.Payment.Owes():
 		return nil, nil, fmt.Errorf("request %s is %s, and only a debt that is still asked for can be amended: %w", id, words(r.Payment), paylink.ErrConflict)
 	case redacted.Valid:

@@ -29,6 +29,8 @@ type NewBatch struct {
 	Canary int
 	// BrakePercent and BrakeRows halt the batch when failures exceed both; 0 = 10 % and 20 rows.
 	BrakePercent, BrakeRows int
+	// Test makes a batch that is sent only where all providers are stand-ins; see [Options.Sandbox].
+	Test bool
 }
 
 // SentBeforeError says that the same content is already in the ledger.
@@ -45,7 +47,7 @@ func (e *SentBeforeError) Error() string {
 func (e *SentBeforeError) Unwrap() error { return paylink.ErrConflict }
 
 const batchColumns = `id, state, name, source_hash, source_format, COALESCE(parent, 0), header, imported, COALESCE(rows_total, 0),
-	canary, priority, receipts, why, plan, created_at, created_by, confirmed_at, finished_at`
+	canary, priority, receipts, why, plan, created_at, created_by, confirmed_at, finished_at, test`
 
 func scanBatch(s interface{ Scan(...any) error }) (paylink.Batch, error) {
 	var b paylink.Batch
@@ -53,7 +55,7 @@ func scanBatch(s interface{ Scan(...any) error }) (paylink.Batch, error) {
 	var created int64
 	var confirmed, finished sql.NullInt64
 	err := s.Scan(&b.ID, &b.State, &b.Name, &b.Hash, &b.Format, &b.Parent, &header, &b.Imported, &b.Rows,
-		&b.Canary, &b.Priority, &b.Receipts, &b.Why, &plan, &created, &b.CreatedBy, &confirmed, &finished)
+		&b.Canary, &b.Priority, &b.Receipts, &b.Why, &plan, &created, &b.CreatedBy, &confirmed, &finished, &b.Test)
 	if errors.Is(err, sql.ErrNoRows) {
 		return b, paylink.ErrNotFound
 	}
@@ -75,8 +77,8 @@ func (db *DB) CreateBatch(ctx context.Context, n NewBatch) (b paylink.Batch, res
 	err = db.change(ctx, func(t *tx) error {
 		resumed = false
 		// A canceled batch is no obstacle, and must not hide an earlier one of the same content that is.
-		old, err := scanBatch(t.row(`SELECT `+batchColumns+` FROM batches WHERE source_hash = $1 AND state <> 'canceled'
-			ORDER BY again DESC LIMIT 1`, n.Hash))
+		old, err := scanBatch(t.row(`SELECT `+batchColumns+` FROM batches WHERE source_hash = $1 AND state <> 'canceled' AND test = $2
+			ORDER BY again DESC LIMIT 1`, n.Hash, n.Test))
 		switch {
 		case err == nil && (old.State == paylink.BatchImporting || old.State == paylink.BatchDraft):
 			var options string
@@ -110,11 +112,11 @@ func (db *DB) CreateBatch(ctx context.Context, n NewBatch) (b paylink.Batch, res
 		}
 		b, err = scanBatch(t.row(`
 			INSERT INTO batches (state, name, source_hash, again, source_format, parent, header, options, canary,
-				brake_percent, brake_rows, receipts, created_at, created_by)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+				brake_percent, brake_rows, receipts, created_at, created_by, test)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 			RETURNING `+batchColumns,
 			string(paylink.BatchImporting), n.Name, n.Hash, again, n.Format, parent, string(header), n.Options, n.Canary,
-			n.BrakePercent, n.BrakeRows, n.Receipts, t.now, n.Actor))
+			n.BrakePercent, n.BrakeRows, n.Receipts, t.now, n.Actor, n.Test))
 		if err != nil {
 			return err
 		}
@@ -142,6 +144,11 @@ func (db *DB) FinishImport(ctx context.Context, id paylink.BatchID, rows int, pl
 func (t *tx) moveBatch(id paylink.BatchID, from, to paylink.BatchState, actor, why string) error {
 	if !paylink.BatchMachine.CanByCommand(from, to) {
 		return paylink.BatchMachine.Check(from, to)
+	}
+	if to == paylink.BatchRunning {
+		if err := t.inSandbox(id); err != nil {
+			return err
+		}
 	}
 	if err := t.one(`UPDATE batches SET state = $3, why = $4 WHERE id = $1 AND state = $2`, int64(id), string(from), string(to), why); err != nil {
 		return err

@@ -61,8 +61,25 @@ var Looks = map[string]struct{ Query, Index string }{
 	"unapplied":  {unappliedQuery, "provider_events_unapplied"},
 	"receipts":   {countReceiptsQuery, "messages_receipt"},
 	"receipt":    {dueReceiptQuery, "messages_receipt"},
-	"looks":      {dueLooksQuery, "sessions_look"},
-	"behind":     {looksBehindQuery, "sessions_look"},
-	"found":      {foundQuery, "payments_found"},
-	"odd":        {oddEventsQuery, "provider_events_odd"},
+
+	"API key":                {keyQuery, "api_keys"},
+	"page of batches":        {batchPageQuery, ""},
+	"page of rejections":     {rejectionPageQuery, "rejections"},
+	"page of events":         {eventPageQuery, ""},
+	"end of a scan":          {scanTopQuery, ""},
+	"page of requests":       {requestQuery(RequestQuery{}), ""},
+	"requests by reference":  {requestQuery(RequestQuery{RequestFilter: RequestFilter{Reference: "x"}}), "requests_reference"},
+	"requests by rare state": {requestQuery(RequestQuery{RequestFilter: RequestFilter{Dispatch: "failed"}}), "requests_stuck"},
+	"requests by payment":    {requestQuery(RequestQuery{RequestFilter: RequestFilter{Payment: "paid"}}), "requests_moved"},
+	"sessions of a page":     {attachSessionsQuery, "sessions_request"},
+	"messages of a page":     {attachMessagesQuery, "messages"},
+	"looks":                  {dueLooksQuery, "sessions_look"},
+	"behind":                 {looksBehindQuery, "sessions_look"},
+	"found":                  {foundQuery, "payments_found"},
+	"odd":                    {oddEventsQuery, "provider_events_odd"},
+}
+
+func requestQuery(q RequestQuery) string {
+	text, _ := q.query(0, 0)
+	return text
 }

@@ -49,7 +49,8 @@ func (db *DB) ImportChunk(ctx context.Context, id paylink.BatchID, rows []Import
 		repeats = nil
 		var imported int
 		var state paylink.BatchState
-		if err := t.row(`SELECT imported, state FROM batches WHERE id = $1`+t.db.dialect.forUpdate, int64(id)).Scan(&imported, &state); err != nil {
+		var test bool
+		if err := t.row(`SELECT imported, state, test FROM batches WHERE id = $1`+t.db.dialect.forUpdate, int64(id)).Scan(&imported, &state, &test); err != nil {
 			return notFound(err, id)
 		}
 		if state != paylink.BatchImporting {
@@ -69,7 +70,7 @@ func (db *DB) ImportChunk(ctx context.Context, id paylink.BatchID, rows []Import
 		}
 		open := openDebts{}
 		if !opt.AllowRepeat {
-			if open, err = t.openDebts(todo); err != nil {
+			if open, err = t.openDebts(todo, test); err != nil {
 				return fmt.Errorf("look for open debts: %w", err)
 			}
 		}
@@ -97,7 +98,7 @@ func (db *DB) ImportChunk(ctx context.Context, id paylink.BatchID, rows []Import
 		if err := t.insertRejections(id, bad); err != nil {
 			return fmt.Errorf("write rejections: %w", err)
 		}
-		if err := t.markFixed(id, good); err != nil {
+		if err := t.markFixed(id, good, test); err != nil {
 			return fmt.Errorf("mark fixed rows: %w", err)
 		}
 		first, last := todo[0].number(), todo[len(todo)-1].number()
@@ -184,8 +185,9 @@ func (o openDebts) find(r ImportRow) (paylink.RequestID, bool) {
 	return 0, false
 }
 
-// openDebts finds the debts that are open under the rows' keys, here or in an earlier batch.
-func (t *tx) openDebts(rows []ImportRow) (openDebts, error) {
+// openDebts finds the debts that are open under the rows' keys, here or in an earlier batch. Debts of test batches and
+// others do not know of each other.
+func (t *tx) openDebts(rows []ImportRow, test bool) (openDebts, error) {
 	found := openDebts{}
 	var keys []int64
 	for _, r := range rows {
@@ -196,10 +198,11 @@ func (t *tx) openDebts(rows []ImportRow) (openDebts, error) {
 	slices.Sort(keys) // neighbours share index pages
 	keys = slices.Compact(keys)
 	for chunk := range slices.Chunk(keys, 100) {
-		args := make([]any, 100)
-		for i := range args {
+		args := make([]any, 101)
+		for i := range 100 {
 			args[i] = chunk[min(i, len(chunk)-1)] // one text for every chunk: the statement is prepared once
 		}
+		args[100] = test
 		err := t.each(openDebtsQuery, args, func(r *sql.Rows) error {
 			var key int64
 			var id paylink.RequestID
@@ -219,7 +222,8 @@ func (t *tx) openDebts(rows []ImportRow) (openDebts, error) {
 
 var openDebtsQuery = `SELECT r.debt_key, r.id, r.reference, r.amount, r.currency, r.due_date, c.email, c.phone
 	FROM requests r JOIN contacts c ON c.request_id = r.id
-	WHERE (r.payment = 'unpaid' OR r.payment = 'authorized' OR r.payment = 'partially_paid') AND r.debt_key IN (` + placeholders(1, 100) + `)`
+	WHERE (r.payment = 'unpaid' OR r.payment = 'authorized' OR r.payment = 'partially_paid') AND r.debt_key IN (` + placeholders(1, 100) + `)
+	AND EXISTS (SELECT 1 FROM batches b WHERE b.id = (r.id >> 32) AND b.test = $101)`
 
 func placeholders(first, n int) string {
 	var b strings.Builder
@@ -306,13 +310,14 @@ func (t *tx) copyIn(table string, columns []string, rows [][]any) error {
 }
 
 // markFixed notes on the rejected rows of an earlier batch which request took their place. An error file names them.
-func (t *tx) markFixed(id paylink.BatchID, rows []ImportRow) error {
+func (t *tx) markFixed(id paylink.BatchID, rows []ImportRow, test bool) error {
 	for _, r := range rows {
 		if r.Row.Origin == 0 {
 			continue
 		}
-		if _, err := t.exec(`UPDATE rejections SET fixed_in = $3 WHERE batch_id = $1 AND row_no = $2 AND fixed_in IS NULL`,
-			int64(r.Row.Origin.Batch()), r.Row.Origin.Row(), int64(paylink.NewRequestID(id, r.Row.Number))); err != nil {
+		if _, err := t.exec(`UPDATE rejections SET fixed_in = $3 WHERE batch_id = $1 AND row_no = $2 AND fixed_in IS NULL
+			AND EXISTS (SELECT 1 FROM batches b WHERE b.id = $1 AND b.test = $4)`,
+			int64(r.Row.Origin.Batch()), r.Row.Origin.Row(), int64(paylink.NewRequestID(id, r.Row.Number)), test); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,9 @@ type Options struct {
 	Now func() time.Time
 	// NoMigrate opens the ledger only if its schema is already there.
 	NoMigrate bool
+	// Sandbox says that every provider which this program may call is a stand-in on this machine. Without it the ledger
+	// lets no test batch run and grants nobody the right to make a session or send a message of one.
+	Sandbox bool
 }
 
 // DB is an open ledger. It is safe for concurrent use.
@@ -29,6 +32,7 @@ type DB struct {
 	write   *sql.DB // the same as read on PostgreSQL
 	group   *group  // SQLite's single writer; nil on PostgreSQL
 	clock   func() time.Time
+	sandbox bool
 
 	mu       sync.Mutex
 	offset   time.Duration // database clock minus ours
@@ -39,7 +43,7 @@ type DB struct {
 // Open opens the ledger that the address names ("sqlite:PATH" or "postgres://…") and brings its schema up to date under a
 // lock. It refuses a schema that this program cannot work with; see [ErrSchema].
 func Open(ctx context.Context, address string, opt Options) (*DB, error) {
-	db := &DB{clock: opt.Now, stmts: map[string]*sql.Stmt{}}
+	db := &DB{clock: opt.Now, sandbox: opt.Sandbox, stmts: map[string]*sql.Stmt{}}
 	var err error
 	switch scheme, rest, _ := strings.Cut(address, ":"); scheme {
 	case "sqlite":

@@ -178,7 +178,7 @@ func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch i
 	var had int64
 	targets := append(append(messageTargets(&c.Message), rs.targets()...), cs.targets()...)
 	targets = append(targets, &batch, &nextAt, &created, &attempts, &sessionID, &sessionState, &c.Link, &dies, &ending, &had, &paid, &redacted)
-	if err := t.row(`SELECT `+messageColumns+`, `+requestColumns+`, `+contactColumns+`, b.state, m.next_at, m.created_at, m.attempts,
+	if err := t.row(`SELECT `+messageColumns+`, `+requestColumns+`, `+contactColumns+`, `+t.db.actingColumn()+`, m.next_at, m.created_at, m.attempts,
 			COALESCE(s.id, 0), COALESCE(s.state, ''), COALESCE(s.url, ''), COALESCE(s.expires_at, 0),
 			COALESCE(s.ending, ''), r.paid - r.refunded, m.paid, c.redacted_at
 		FROM messages m JOIN requests r ON r.id = m.request_id JOIN contacts c ON c.request_id = r.id

@@ -78,26 +78,32 @@ func (db *DB) Request(ctx context.Context, id paylink.RequestID) (RequestLine, e
 	return lines[0], nil
 }
 
+const lineColumns = requestColumns + `, ` + contactColumns + `, r.code, r.paid, r.refunded`
+
+func scanLine(r *sql.Rows) (l RequestLine, err error) {
+	var rs requestScan
+	var cs contactScan
+	if err := r.Scan(append(append(rs.targets(), cs.targets()...), &l.Code, &l.Paid, &l.Refunded)...); err != nil {
+		return l, err
+	}
+	if l.Request, err = rs.value(); err != nil {
+		return l, err
+	}
+	l.Contact, err = cs.value()
+	return l, err
+}
+
 func (db *DB) requestPage(ctx context.Context, after, hi int64, f RequestFilter) ([]RequestLine, error) {
 	var lines []RequestLine
 	index := map[paylink.RequestID]int{}
-	err := each(ctx, db.read, `SELECT `+requestColumns+`, `+contactColumns+`, r.code, r.paid, r.refunded
+	err := each(ctx, db.read, `SELECT `+lineColumns+`
 		FROM requests r JOIN contacts c ON c.request_id = r.id
 		WHERE r.id > $1 AND r.id <= $2 AND ($3 = '' OR r.dispatch = $3) AND ($4 = '' OR r.payment = $4) AND ($5 = '' OR r.cause = $5)
 			AND ($6 = '' OR r.reference = $6)
 		ORDER BY r.id LIMIT `+fmt.Sprint(pageSize),
 		[]any{after, hi, string(f.Dispatch), string(f.Payment), string(f.Cause), f.Reference}, func(r *sql.Rows) error {
-			var rs requestScan
-			var cs contactScan
-			var l RequestLine
-			err := r.Scan(append(append(rs.targets(), cs.targets()...), &l.Code, &l.Paid, &l.Refunded)...)
+			l, err := scanLine(r)
 			if err != nil {
-				return err
-			}
-			if l.Request, err = rs.value(); err != nil {
-				return err
-			}
-			if l.Contact, err = cs.value(); err != nil {
 				return err
 			}
 			index[l.Request.ID] = len(lines)
@@ -119,21 +125,23 @@ func (db *DB) requestPage(ctx context.Context, after, hi int64, f RequestFilter)
 	if err != nil {
 		return nil, err
 	}
-	err = each(ctx, db.read, `SELECT id, request_id, purpose, channel, n, state, provider_ref, cause, code, possible_duplicate, updated_at
-		FROM messages WHERE request_id BETWEEN $1 AND $2 ORDER BY id`, []any{lo, hi}, func(r *sql.Rows) error {
-		var m MessageLine
-		var req paylink.RequestID
-		var updated int64
-		if err := r.Scan(&m.ID, &req, &m.Purpose, &m.Channel, &m.N, &m.State, &m.ProviderRef, &m.Cause, &m.Code, &m.PossibleDuplicate, &updated); err != nil {
-			return err
-		}
-		m.UpdatedAt = toTime(updated)
-		if i, ok := index[req]; ok {
+	err = each(ctx, db.read, `SELECT `+messageLineColumns+` FROM messages WHERE request_id BETWEEN $1 AND $2 ORDER BY id`, []any{lo, hi}, func(r *sql.Rows) error {
+		req, m, err := scanMessageLine(r)
+		if i, ok := index[req]; ok && err == nil {
 			lines[i].Messages = append(lines[i].Messages, m)
 		}
-		return nil
+		return err
 	})
 	return lines, err
+}
+
+const messageLineColumns = `id, request_id, purpose, channel, n, state, provider_ref, cause, code, possible_duplicate, updated_at`
+
+func scanMessageLine(r *sql.Rows) (req paylink.RequestID, m MessageLine, err error) {
+	var updated int64
+	err = r.Scan(&m.ID, &req, &m.Purpose, &m.Channel, &m.N, &m.State, &m.ProviderRef, &m.Cause, &m.Code, &m.PossibleDuplicate, &updated)
+	m.UpdatedAt = toTime(updated)
+	return req, m, err
 }
 
 // Causes counts the requests of a batch that failed, were suppressed or skipped, by cause.
@@ -230,7 +238,7 @@ func (db *DB) Timeline(ctx context.Context, id paylink.RequestID) ([]paylink.Eve
 // file that is only being checked.
 func (db *DB) OpenDebts(ctx context.Context, rows []ImportRow) (map[uint64]paylink.RequestID, error) {
 	t := &tx{ctx: ctx, db: db, q: db.read}
-	open, err := t.openDebts(rows)
+	open, err := t.openDebts(rows, false)
 	if err != nil {
 		return nil, fmt.Errorf("look for open debts: %w", err)
 	}
@@ -248,5 +256,5 @@ func (db *DB) OpenDebts(ctx context.Context, rows []ImportRow) (map[uint64]payli
 
 // FindHash returns the newest batch of the same content, if there is one.
 func (db *DB) FindHash(ctx context.Context, hash string) (paylink.Batch, error) {
-	return scanBatch(db.read.QueryRowContext(ctx, `SELECT `+batchColumns+` FROM batches WHERE source_hash = $1 ORDER BY again DESC LIMIT 1`, hash))
+	return scanBatch(db.read.QueryRowContext(ctx, `SELECT `+batchColumns+` FROM batches WHERE source_hash = $1 AND NOT test ORDER BY again DESC LIMIT 1`, hash))
 }

@@ -63,6 +63,9 @@ func (db *DB) ClaimSession(ctx context.Context, id paylink.RequestID, epoch int6
 // intent stores the order number of an attempt at a session for the amount in the claim.
 func (t *tx) intent(c *paylink.SessionClaim, opt paylink.ClaimOptions) error {
 	id := c.Request.ID
+	if err := t.inSandbox(id.Batch()); err != nil {
+		return err
+	}
 	c.OrderNo = paylink.NewOrderNo(c.Request.Reference)
 	lease := t.now + opt.Lease.Milliseconds()
 	session, err := t.insert(`

@@ -175,6 +175,8 @@ type Batch struct {
 	CreatedBy   string
 	ConfirmedAt time.Time
 	FinishedAt  time.Time
+	// Test marks a batch of a test key: it is sent only where all providers are stand-ins.
+	Test bool
 }
 
 // Status is what `enqueue status` shows of a batch.

@@ -18,6 +18,7 @@ type did struct {
 	Batch    paylink.BatchID `json:"batch,omitempty"`
 	Request  string          `json:"request,omitempty"`
 	Provider string          `json:"provider,omitempty"`
+	Key      string          `json:"key,omitempty"`
 	State    string          `json:"state,omitempty"`
 	Requests *int            `json:"requests,omitempty"`
 }

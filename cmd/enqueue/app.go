@@ -190,6 +190,7 @@ func (a *app) ledger(ctx context.Context, opt ledger.Options, create bool) (*led
 			return nil, fmt.Errorf("%w at %s\nThe first send makes it; DUNLIN_DATABASE_URL says where", errNoLedger, path)
 		}
 	}
+	opt.Sandbox = c.Sandboxed()
 	if a.db, err = ledger.Open(ctx, address, opt); err != nil {
 		return nil, err
 	}

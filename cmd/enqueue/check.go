@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -33,58 +32,29 @@ Exit code 3 says that some rows would be rejected, 1 that the file cannot be
 used or no row of it can be sent. Next: enqueue send FILE.`
 
 // readingFlags are the flags that say how a file is read.
-type readingFlags struct {
-	currency, country, language, timezone, channels string
-	numberFormat, delimiter, encoding, sheet        string
-	allowRepeat                                     bool
-}
+type readingFlags struct{ intake.Given }
 
 func (r *readingFlags) add(f *pflag.FlagSet) {
 	f.SortFlags = false
-	f.StringVar(&r.currency, "currency", "", "of rows that name none, such as KWD (DUNLIN_DEFAULT_CURRENCY)")
-	f.StringVar(&r.country, "country", "", "of phone numbers without country code, such as KW (DUNLIN_DEFAULT_COUNTRY)")
-	f.StringVar(&r.language, "language", "", "en or ar, of rows that name none (DUNLIN_DEFAULT_LANGUAGE)")
-	f.StringVar(&r.timezone, "timezone", "", "of rows that name none, such as Asia/Kuwait (DUNLIN_DEFAULT_TIMEZONE)")
-	f.StringVar(&r.channels, "channels", "", "of rows that name none, such as 'email+whatsapp>sms': + is and, > is else (DUNLIN_DEFAULT_CHANNELS)")
-	f.StringVar(&r.numberFormat, "number-format", "", "how the file groups amounts: '1,234.5' or '1.234,5'")
-	f.StringVar(&r.delimiter, "delimiter", "", "of a CSV file; detected (tab for a tabulator)")
-	f.StringVar(&r.encoding, "encoding", "", "utf-8, utf-16, windows-1256 or latin-1; detected")
-	f.StringVar(&r.sheet, "sheet", "", "of a workbook; the first")
-	f.BoolVar(&r.allowRepeat, "allow-repeat", false, "take rows whose debt is already being asked for")
+	f.StringVar(&r.Currency, "currency", "", "of rows that name none, such as KWD (DUNLIN_DEFAULT_CURRENCY)")
+	f.StringVar(&r.Country, "country", "", "of phone numbers without country code, such as KW (DUNLIN_DEFAULT_COUNTRY)")
+	f.StringVar(&r.Language, "language", "", "en or ar, of rows that name none (DUNLIN_DEFAULT_LANGUAGE)")
+	f.StringVar(&r.Timezone, "timezone", "", "of rows that name none, such as Asia/Kuwait (DUNLIN_DEFAULT_TIMEZONE)")
+	f.StringVar(&r.Channels, "channels", "", "of rows that name none, such as 'email+whatsapp>sms': + is and, > is else (DUNLIN_DEFAULT_CHANNELS)")
+	f.StringVar(&r.NumberFormat, "number-format", "", "how the file groups amounts: '1,234.5' or '1.234,5'")
+	f.StringVar(&r.Delimiter, "delimiter", "", "of a CSV file; detected (tab for a tabulator)")
+	f.StringVar(&r.Encoding, "encoding", "", "utf-8, utf-16, windows-1256 or latin-1; detected")
+	f.StringVar(&r.Sheet, "sheet", "", "of a workbook; the first")
+	f.BoolVar(&r.AllowRepeat, "allow-repeat", false, "take rows whose debt is already being asked for")
 }
 
 // reading joins the flags with the configuration's defaults.
 func (r *readingFlags) reading(c *setup.Config) (intake.Reading, error) {
-	out := intake.Reading{
-		Currency: c.DefaultCurrency, Country: c.DefaultCountry, Language: c.DefaultLanguage, Timezone: c.DefaultTimezone.String(),
-		Routes: c.DefaultChannels, NumberFormat: paylink.NumberFormat(r.numberFormat), Delimiter: r.delimiter,
-		Encoding: r.encoding, Sheet: r.sheet, AllowRepeat: r.allowRepeat,
+	out, err := r.Over(c.Reading())
+	if wrong, ok := errors.AsType[*intake.GivenError](err); ok {
+		return out, usage("--%s %s %s", strings.ReplaceAll(wrong.Field, "_", "-"), wrong.Value, wrong.Reason)
 	}
-	set := func(to *string, value string) {
-		if value != "" {
-			*to = value
-		}
-	}
-	set(&out.Currency, strings.ToUpper(r.currency))
-	set(&out.Country, strings.ToUpper(r.country))
-	set(&out.Language, r.language)
-	set(&out.Timezone, r.timezone)
-	switch out.NumberFormat {
-	case paylink.NumberPlain, paylink.NumberPoint, paylink.NumberComma:
-	default:
-		return out, usage("--number-format %s is neither '1,234.5' nor '1.234,5'", r.numberFormat)
-	}
-	if r.channels != "" {
-		routes, err := paylink.ParseRoutes(r.channels)
-		if err != nil {
-			return out, usage("--channels %s: %w", r.channels, err)
-		}
-		out.Routes = routes
-	}
-	if _, err := time.LoadLocation(out.Timezone); err != nil {
-		return out, usage("--timezone %s is not an IANA time zone such as Asia/Kuwait", r.timezone)
-	}
-	return out, nil
+	return out, err
 }
 
 // planSettings are what a plan takes from the configuration.
@@ -93,35 +63,7 @@ func (a *app) planSettings(c *setup.Config) (intake.Settings, error) {
 	if err != nil {
 		return intake.Settings{}, fmt.Errorf("the message templates: %w", err)
 	}
-	s := intake.Settings{
-		Merchant: c.MerchantName, PublicURL: c.PublicURL, Texts: texts, Now: a.now(),
-		// The provider's short links are its address, /b/ and a code of a few characters.
-		ProviderLink: orElse(c.OttuURL, "https://merchant.ottu.net") + "/b/aB3dE6",
-		Missing:      func(ch paylink.Channel) error { return c.NeedChannels(ch) },
-		Limits:       map[string][]intake.Limit{},
-	}
-	for name, limits := range map[string]setup.Limits{
-		"checkout": c.LimitCheckout, string(paylink.Email): c.LimitEmail, string(paylink.SMS): c.LimitSMS, string(paylink.WhatsApp): c.LimitWhatsApp,
-	} {
-		for _, l := range limits {
-			s.Limits[name] = append(s.Limits[name], intake.Limit(l))
-		}
-	}
-	if c.SMSPrice.Currency != "" {
-		s.SMSCost = c.SMSPrice.Times
-	}
-	if c.WhatsAppPrice.Currency != "" {
-		s.WhatsAppCost = c.WhatsAppPrice.Times
-	}
-	s.HasWhatsApp = func(language string) bool {
-		_, ok := c.WhatsAppTemplates[setup.ContentKey{Purpose: paylink.PurposeLink, Language: language}]
-		return ok
-	}
-	s.HasReceipt = func(language string) bool {
-		_, ok := c.WhatsAppTemplates[setup.ContentKey{Purpose: paylink.PurposeReceipt, Language: language}]
-		return ok
-	}
-	return s, nil
+	return c.Intake(texts, a.now()), nil
 }
 
 func orElse(s, other string) string {

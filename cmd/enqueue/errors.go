@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,9 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dunlin/batchfile"
-	"dunlin/ledger"
 	"dunlin/paylink"
+	"dunlin/report"
 )
 
 const errorsHelp = `errors gives the rejected rows of a batch back as a CSV file, in the columns
@@ -58,7 +56,7 @@ func (a *app) errorsCommand() *cobra.Command {
 			}
 			var n int64
 			err = a.output(path, func(w io.Writer) error {
-				n, err = writeErrors(ctx, w, db, b, all)
+				n, err = report.Errors(ctx, w, db, b, all)
 				return err
 			})
 			if err == nil && path != "" {
@@ -70,40 +68,6 @@ func (a *app) errorsCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&path, "output", "o", "", "write to a new file")
 	cmd.Flags().BoolVar(&all, "all", false, "with those that were mended and sent")
 	return cmd
-}
-
-// errStop ends a walk whose listener has gone.
-var errStop = errors.New("stop")
-
-// writeErrors writes the rejected rows as batchfile does, each with its id before its reason, by which the reader of the
-// mended file finds it again.
-func writeErrors(ctx context.Context, w io.Writer, db *ledger.DB, b paylink.Batch, all bool) (n int64, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	rows, failed := make(chan paylink.Rejection), make(chan error, 1)
-	go func() {
-		defer close(rows)
-		failed <- db.Rejections(ctx, b.ID, all, func(r paylink.Rejection) error {
-			select {
-			case rows <- r:
-				return nil
-			case <-ctx.Done():
-				return errStop
-			}
-		})
-	}()
-	err = batchfile.WriteErrors(w, b.Header, func() (*paylink.Rejection, bool, error) {
-		r, ok := <-rows
-		if !ok {
-			return nil, false, <-failed
-		}
-		n++
-		r.Reason = paylink.NewRequestID(b.ID, r.Number).String() + ": " + r.Reason
-		return &r, true, nil
-	})
-	cancel()
-	for range rows { // the walk has ended when this has: the ledger may be closed
-	}
-	return n, err
 }
 
 // output writes to a new file that only its owner can read, or to stdout. A file that could not be written whole is

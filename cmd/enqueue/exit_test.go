@@ -125,17 +125,6 @@ func (s *signaling) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func TestInert(t *testing.T) {
-	for cell, want := range map[string]string{
-		"": "", "R1": "R1", "12.500": "12.500", "a=b": "a=b",
-		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@x": "'@x", "\tx": "'\tx", "\rx": "'\rx", "＝x": "'＝x",
-	} {
-		if got := inert(cell); got != want {
-			t.Errorf("%q: got %q, want %q", cell, got, want)
-		}
-	}
-}
-
 func TestGroup(t *testing.T) {
 	for in, want := range map[string]string{"0": "0", "999": "999", "1000": "1,000", "1234567": "1,234,567", "-1234.500": "-1,234.500", "0.001": "0.001"} {
 		if got := groupDigits(in); got != want {

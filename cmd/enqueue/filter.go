@@ -12,6 +12,7 @@ import (
 
 	"dunlin/ledger"
 	"dunlin/paylink"
+	"dunlin/report"
 )
 
 // filterFlags choose among the requests of a batch.
@@ -64,7 +65,7 @@ func (a *app) cancelMatching(cmd *cobra.Command, arg string, flags filterFlags) 
 	err = db.Requests(ctx, id, filter, func(l ledger.RequestLine) error {
 		if paylink.PaymentMachine.CanByCommand(l.Request.Payment, paylink.PaymentCanceled) {
 			n++
-			sums[l.Request.Amount.Currency] += left(l).Minor
+			sums[l.Request.Amount.Currency] += report.Left(l).Minor
 		}
 		return nil
 	})

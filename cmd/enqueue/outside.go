@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dunlin/paylink"
+	"dunlin/report"
 )
 
 func (a *app) markPaidCommand() *cobra.Command {
@@ -46,7 +47,7 @@ enqueue resend REQUEST.`,
 				return err
 			}
 			sum := paylink.Money{Currency: l.Request.Amount.Currency}
-			question := fmt.Sprintf("Mark request %s as paid another way, %s?", id, money(left(l)))
+			question := fmt.Sprintf("Mark request %s as paid another way, %s?", id, money(report.Left(l)))
 			goOn := fmt.Sprintf("enqueue mark-paid %s --yes", id)
 			if amount != "" {
 				if sum, err = paylink.ParseMoney(amount, l.Request.Amount.Currency, paylink.NumberPlain); err != nil {
@@ -109,7 +110,7 @@ recorded. --undo asks for it again; nothing is sent by itself then.
 			if err != nil {
 				return err
 			}
-			question, goOn := fmt.Sprintf("Write request %s off, %s?", id, money(left(l))), fmt.Sprintf("enqueue write-off %s --yes", id)
+			question, goOn := fmt.Sprintf("Write request %s off, %s?", id, money(report.Left(l))), fmt.Sprintf("enqueue write-off %s --yes", id)
 			if undo {
 				question, goOn = fmt.Sprintf("Ask for request %s again?", id), goOn+" --undo"
 			}

@@ -3,12 +3,11 @@ package main
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"dunlin/ledger"
-	"dunlin/paylink"
+	"dunlin/report"
 )
 
 const requestsHelp = `requests lists the requests of a batch, one a line: what was done about each
@@ -24,68 +23,8 @@ link is ours if DUNLIN_PUBLIC_URL is set, else the payment provider's, once
 the payer was given it. Whoever has a link can see what it asks for: keep
 lists of them safe.`
 
-// requestJSON is a line of requests --json.
-type requestJSON struct {
-	ID           paylink.RequestID     `json:"id"`
-	Row          int                   `json:"row"`
-	Line         int                   `json:"line"`
-	Reference    string                `json:"reference"`
-	Dispatch     paylink.DispatchState `json:"dispatch_state"`
-	Payment      paylink.PaymentState  `json:"payment_state"`
-	Cause        paylink.Cause         `json:"cause"`
-	Code         string                `json:"code,omitempty"` // the provider's own
-	Amount       string                `json:"amount"`
-	Paid         string                `json:"paid"`
-	Left         string                `json:"left"`
-	Currency     string                `json:"currency"`
-	Link         string                `json:"link"`
-	Session      string                `json:"session"` // the provider's id
-	SessionState paylink.SessionState  `json:"session_state,omitempty"`
-	OrderNo      string                `json:"order_no,omitempty"`
-	Messages     []ledger.MessageLine  `json:"messages"`
-	UpdatedAt    time.Time             `json:"updated_at"`
-}
-
-func (a *app) requestJSON(l ledger.RequestLine) requestJSON {
-	r := l.Request
-	out := requestJSON{
-		ID: r.ID, Row: r.ID.Row(), Line: r.Line, Reference: r.Reference, Dispatch: r.Dispatch, Payment: r.Payment, Cause: r.Cause, Code: l.Code,
-		Amount: r.Amount.Decimal(), Paid: paid(l).Decimal(), Left: left(l).Decimal(), Currency: r.Amount.Currency,
-		Link: a.link(l), Messages: l.Messages, UpdatedAt: r.UpdatedAt,
-	}
-	if l.Session != nil {
-		out.Session, out.SessionState, out.OrderNo = l.Session.ProviderID, l.Session.State, l.Session.OrderNo
-	}
-	if out.Messages == nil {
-		out.Messages = []ledger.MessageLine{}
-	}
-	return out
-}
-
-// link is where the payer pays. The provider's own is shown only if the payer has it: a link that nobody was given may
-// still be replaced by another, and then there must be only one (law 4).
-func (a *app) link(l ledger.RequestLine) string {
-	if a.config.PublicURL != "" {
-		return a.config.PublicURL + "/p/" + paylink.Token(l.Request.ID, l.Request.Secret)
-	}
-	if l.Session == nil || l.Session.RevealedAt.IsZero() {
-		return ""
-	}
-	return l.Session.URL
-}
-
-func paid(l ledger.RequestLine) paylink.Money {
-	return paylink.Money{Minor: l.Paid, Currency: l.Request.Amount.Currency}
-}
-
-// left is what is still asked for; nothing of a debt that is settled or no longer asked for.
-func left(l ledger.RequestLine) paylink.Money {
-	m := paylink.Money{Currency: l.Request.Amount.Currency}
-	switch l.Request.Payment {
-	case paylink.PaymentUnpaid, paylink.PaymentPartiallyPaid, paylink.PaymentAuthorized, paylink.PaymentExpired:
-		m.Minor = max(l.Request.Amount.Minor-l.Paid+l.Refunded, 0)
-	}
-	return m
+func (a *app) requestJSON(l ledger.RequestLine) report.Request {
+	return report.NewRequest(l, a.config.PublicURL)
 }
 
 func (a *app) requestsCommand() *cobra.Command {

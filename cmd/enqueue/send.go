@@ -164,7 +164,7 @@ func (a *app) show(b paylink.Batch, plan intake.Plan) error {
 // sendBatch shows the plan of a draft, asks, and sets it running.
 func (a *app) sendBatch(ctx context.Context, db *ledger.DB, b paylink.Batch, plan intake.Plan, flags sendFlags) error {
 	switch {
-	case plan.Good == 0 || flags.strict && plan.Rejected > 0:
+	case !plan.Sendable(flags.strict):
 		if err := a.show(b, plan); err != nil {
 			return err
 		}

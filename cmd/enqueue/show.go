@@ -9,6 +9,7 @@ import (
 
 	"dunlin/ledger"
 	"dunlin/paylink"
+	"dunlin/report"
 )
 
 const showHelp = `show tells everything about one request: whom it asks for what, where it
@@ -61,7 +62,7 @@ func (a *app) showCommand() *cobra.Command {
 				lines[i] = eventJSON{e.At, e.Entity, e.EntityID, e.From, e.To, e.Actor, e.Why, eventWords(e, channels(l))}
 			}
 			return a.object(struct {
-				requestJSON
+				report.Request
 				Events []eventJSON `json:"events"`
 			}{a.requestJSON(l), lines})
 		},
@@ -94,7 +95,7 @@ func (a *app) printRequest(l ledger.RequestLine, events []paylink.Event) {
 	field("due", r.DueDate)
 	field("file", fmt.Sprintf("row %d, line %d", r.ID.Row(), r.Line))
 	if l.Paid > 0 {
-		field("paid", money(paid(l))+", left "+money(left(l)))
+		field("paid", money(report.Paid(l))+", left "+money(report.Left(l)))
 	}
 	if r.Cause != "" {
 		field("cause", string(r.Cause)+" "+l.Code+": "+causeWords(r.Cause))
@@ -102,7 +103,7 @@ func (a *app) printRequest(l ledger.RequestLine, events []paylink.Event) {
 	if l.Session != nil {
 		field("session", strings.TrimSpace(fmt.Sprintf("%s %s %s, order %s", l.Session.ID, l.Session.State, l.Session.ProviderID, l.Session.OrderNo)))
 	}
-	field("link", a.link(l))
+	field("link", report.Link(l, a.config.PublicURL))
 	for _, m := range l.Messages {
 		text := fmt.Sprintf("%s by %s: %s %s", m.ID, m.Channel, m.State, m.ProviderRef)
 		if m.Cause != "" {

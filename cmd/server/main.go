@@ -1,4 +1,4 @@
-// Command server takes HTTP: the payers' pages behind their links, and the payment provider's webhooks; and, if it is told
+// Command server takes HTTP: the API, the payers' pages behind their links, and the payment provider's webhooks; and, if it is told
 // to, mail that comes back. It keeps nothing of its own: run as many as wanted behind one address. SIGTERM stops it after
 // the answers under way.
 package main
@@ -30,8 +30,8 @@ func main() {
 	}
 }
 
-const usage = `server takes HTTP on DUNLIN_LISTEN until it is told to stop: payment pages under /p/, Ottu's webhook at
-/hooks/ottu, Twilio's at /hooks/twilio/status and /hooks/twilio/inbound, /healthz (this process lives), /readyz (the ledger
+const usage = `server takes HTTP on DUNLIN_LISTEN until it is told to stop: the API under /api/ (/api/docs tells
+about it), payment pages under /p/, Ottu's webhook at /hooks/ottu, Twilio's at /hooks/twilio/status and /hooks/twilio/inbound, /healthz (this process lives), /readyz (the ledger
 answers) and /metrics for Prometheus.
 
 With DUNLIN_BOUNCE_LISTEN it also takes mail that comes back, by LMTP or SMTP.

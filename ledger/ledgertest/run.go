@@ -18,6 +18,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *ledger.DB)
 		{"cancel", cancelTests}, {"renew", renewTests}, {"money", moneyTests}, {"payment", paymentTests}, {"amend", amendTests}, {"sweep", sweepTests}, {"upkeep", upkeepTests},
 		{"thanks", thanksTests}, {"attachment", attachmentTests},
 		{"receipt", receiptTests},
+		{"api", apiTests},
 		{"reconcile", reconcileTests},
 		{"look", lookTests},
 		{"concurrency", concurrencyTests}, {"property", propertyTests},

@@ -33,6 +33,14 @@ type Config struct {
 	// DUNLIN_LISTEN: address on which the server takes HTTP, as HOST:PORT. Default: 127.0.0.1:8080.
 	Listen string `env:"DUNLIN_LISTEN" default:"127.0.0.1:8080"`
 
+	// DUNLIN_UPLOAD_LIMIT: the largest file that the API takes, in bytes, KiB, MiB or GiB. It waits in the temporary
+	// folder (TMPDIR) while it is read in, at most four at once. Default: 512MiB.
+	UploadLimit Size `env:"DUNLIN_UPLOAD_LIMIT" default:"512MiB"`
+
+	// DUNLIN_LIMIT_API: how many calls each API key may make at each server, as N/s, N/m, N/h or N/d.
+	// Default: 20/s.
+	LimitAPI Limits `env:"DUNLIN_LIMIT_API" default:"20/s"`
+
 	// DUNLIN_WORKER_LISTEN: address on which the worker answers health checks and gives metrics, as HOST:PORT.
 	// Default: unset, the worker listens nowhere.
 	WorkerListen string `env:"DUNLIN_WORKER_LISTEN"`

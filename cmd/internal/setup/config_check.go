@@ -37,6 +37,7 @@ func rules() map[string]func(string) error {
 		"DUNLIN_DEFAULT_COUNTRY":  countryCode,
 		"DUNLIN_DEFAULT_LANGUAGE": oneOf("en", "ar"),
 		"DUNLIN_ADMIN_ALERT":      alertTarget,
+		"DUNLIN_LIMIT_API":        single,
 		"DUNLIN_LOG_FORMAT":       oneOf("text", "json"),
 		"DUNLIN_ATTACHMENTS":      oneOf("attach", "link"),
 	}
@@ -208,4 +209,12 @@ func oneOf(allowed ...string) func(string) error {
 		}
 		return nil
 	}
+}
+
+// single refuses a second limit beside the first.
+func single(value string) error {
+	if strings.Contains(value, ",") {
+		return errors.New("takes one limit")
+	}
+	return nil
 }

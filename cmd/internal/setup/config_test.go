@@ -62,6 +62,8 @@ func TestDefaults(t *testing.T) {
 	want := `DUNLIN_DATABASE_URL=[redacted]
 DUNLIN_REDIS_URL=[redacted]
 DUNLIN_LISTEN=127.0.0.1:8080
+DUNLIN_UPLOAD_LIMIT=512MiB
+DUNLIN_LIMIT_API=20/s
 DUNLIN_OTTU_SDK_URL=https://assets.ottu.net/checkout/v3/checkout.min.js
 DUNLIN_SAVED_CARDS=off
 DUNLIN_LIMIT_CHECKOUT=10/s,90000/d

@@ -1,43 +1,48 @@
 package setup
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
 	"dunlin/intake"
-	"dunlin/jobs"
 	"dunlin/paylink"
 	"dunlin/templates"
 )
 
+// Reading is how a file is read whose sender says nothing about that.
+func (c Config) Reading() intake.Reading {
+	return intake.Reading{Currency: c.DefaultCurrency, Country: c.DefaultCountry, Language: c.DefaultLanguage,
+		Timezone: c.DefaultTimezone.String(), Routes: c.DefaultChannels}
+}
+
 // Intake is what a plan depends on, from the configuration.
 func (c Config) Intake(texts *templates.Set, now time.Time) intake.Settings {
 	s := intake.Settings{
-		Merchant: c.MerchantName, PublicURL: strings.TrimSuffix(c.PublicURL, "/"), Texts: texts, Now: now,
-		// Ottu's links are its host, a fixed path and a session id of 40 characters.
-		ProviderLink: c.OttuURL + "/b/checkout/redirect/start/?session_id=" + strings.Repeat("0", 40),
-		Limits:       map[string][]intake.Limit{},
+		Merchant: c.MerchantName, PublicURL: c.PublicURL, Texts: texts, Now: now,
+		// The provider's short links are its address, /b/ and a code of a few characters.
+		ProviderLink: strings.TrimRight(cmp.Or(c.OttuURL, "https://merchant.ottu.net"), "/") + "/b/aB3dE6",
 		Missing:      func(ch paylink.Channel) error { return c.NeedChannels(ch) },
+		Limits:       map[string][]intake.Limit{},
 	}
 	for p, limits := range c.limits() {
 		for _, l := range limits {
-			if p == jobs.ProviderCheckout {
-				l.N = max(1, l.N*8/10) // dispatch's share
-			}
 			s.Limits[string(p)] = append(s.Limits[string(p)], intake.Limit(l))
 		}
 	}
-	if c.SMSPrice.Micros > 0 {
+	if c.SMSPrice.Currency != "" {
 		s.SMSCost = c.SMSPrice.Times
 	}
-	if c.WhatsAppPrice.Micros > 0 {
+	if c.WhatsAppPrice.Currency != "" {
 		s.WhatsAppCost = c.WhatsAppPrice.Times
 	}
-	if c.WhatsAppFrom != "" {
-		s.HasWhatsApp = func(language string) bool {
-			_, ok := c.WhatsAppTemplates[ContentKey{paylink.PurposeLink, language}]
-			return ok
-		}
+	s.HasWhatsApp = func(language string) bool {
+		_, ok := c.WhatsAppTemplates[ContentKey{paylink.PurposeLink, language}]
+		return ok
+	}
+	s.HasReceipt = func(language string) bool {
+		_, ok := c.WhatsAppTemplates[ContentKey{paylink.PurposeReceipt, language}]
+		return ok
 	}
 	return s
 }

@@ -21,7 +21,7 @@ import (
 	"dunlin/web/pay"
 )
 
-// Server takes HTTP: the payers' pages and the providers' webhooks. It keeps nothing of its own, so any number may run.
+// Server takes HTTP: the API, the payers' pages and the providers' webhooks. It keeps nothing of its own, so any number may run.
 type Server struct {
 	Handler http.Handler
 	Hooks   *hooks.Receiver
@@ -82,8 +82,13 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	calls, err := c.api(w.Ledger, w.texts, opt)
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	pages.Mount(mux)
+	mux.Handle("/api/", calls)
 	mux.Handle("POST /hooks/ottu", s.Hooks)
 	if err := c.twilioHooks(s, mux, opt.Log); err != nil {
 		return nil, err

@@ -80,6 +80,7 @@ func (c Config) newWorker(ctx context.Context, opt WorkerOptions) (w *Worker, er
 		}
 	}()
 	if w.Ledger = opt.On; w.Ledger == nil {
+		opt.Ledger.Sandbox = c.Sandboxed()
 		if w.Ledger, err = ledger.Open(ctx, string(c.DatabaseURL), opt.Ledger); err != nil {
 			return w, err
 		}

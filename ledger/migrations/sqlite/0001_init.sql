@@ -76,6 +76,11 @@ CREATE TABLE requests (
   updated_at     BIGINT NOT NULL
 );
 CREATE INDEX requests_wake ON requests (wake_at) WHERE wake_at IS NOT NULL;
+-- The looks of the API and the console: a payer's reference, and the rows that something became of. The pages of what is
+-- pending or sent walk the ids.
+CREATE INDEX requests_reference ON requests (reference, id) WHERE reference <> '';
+CREATE INDEX requests_stuck ON requests (dispatch, id) WHERE dispatch = 'failed' OR dispatch = 'suppressed' OR dispatch = 'skipped' OR dispatch = 'canceled' OR dispatch = 'unknown';
+CREATE INDEX requests_moved ON requests (payment, id) WHERE payment <> 'unpaid';
 CREATE INDEX requests_debt ON requests (debt_key) WHERE payment = 'unpaid' OR payment = 'authorized' OR payment = 'partially_paid';
 
 -- The only place of personal data beside rejections.raw; redaction empties both.
@@ -325,3 +330,32 @@ CREATE TABLE usage (
   n        BIGINT NOT NULL,
   PRIMARY KEY (provider, day, class, shard)
 ) WITHOUT ROWID;
+
+-- Who may call the API. hash is the SHA-256 of a random secret that is shown once; hint is its beginning, for people.
+CREATE TABLE api_keys (
+  id           INTEGER PRIMARY KEY AUTOINCREMENT,
+  name         TEXT   NOT NULL,
+  hash         TEXT   NOT NULL UNIQUE,
+  hint         TEXT   NOT NULL,
+  scope        TEXT   NOT NULL CHECK (scope = 'read' OR scope = 'send' OR scope = 'admin'),
+  test         BOOLEAN NOT NULL DEFAULT FALSE,
+  created_at   BIGINT NOT NULL,
+  created_by   TEXT   NOT NULL,
+  expires_at   BIGINT,                         -- NULL = never
+  revoked_at   BIGINT,
+  revoked_by   TEXT   NOT NULL DEFAULT '',
+  last_used_at BIGINT                          -- to the hour
+);
+
+-- Answers of the API that are given again when a call is repeated under its Idempotency-Key. They hold no personal data.
+CREATE TABLE idempotency_keys (
+  api_key_id  BIGINT NOT NULL REFERENCES api_keys (id),
+  key_hash    TEXT   NOT NULL,
+  fingerprint TEXT   NOT NULL,                 -- SHA-256 of method, address and content
+  status      BIGINT NOT NULL DEFAULT 0,       -- 0 while the call is under way
+  headers     TEXT   NOT NULL DEFAULT '{}',
+  body        TEXT   NOT NULL DEFAULT '',
+  created_at  BIGINT NOT NULL,
+  PRIMARY KEY (api_key_id, key_hash)
+);
+CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
