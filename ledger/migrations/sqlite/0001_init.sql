@@ -26,7 +26,9 @@ CREATE TABLE batches (
   brake_through  BIGINT NOT NULL DEFAULT 0,    -- released the brake: it counts from there
   priority       BIGINT NOT NULL DEFAULT 1,
   test           BOOLEAN NOT NULL DEFAULT FALSE,
-  hold_until     BIGINT,
+  hold_until     BIGINT,                       -- held until then, so that it can be taken back
+  needs_approval BOOLEAN NOT NULL DEFAULT FALSE, -- held until a second person approves
+  approved_by    TEXT,
   why            TEXT   NOT NULL DEFAULT '',   -- why it is held, halted or canceled
   created_at     BIGINT NOT NULL,
   created_by     TEXT   NOT NULL,
@@ -73,6 +75,11 @@ CREATE TABLE requests (
   updated_at     BIGINT NOT NULL
 );
 CREATE INDEX requests_wake ON requests (wake_at) WHERE wake_at IS NOT NULL;
+-- The looks of the API and the console: a payer's reference, and the rows that something became of. The pages of what is
+-- pending or sent walk the ids.
+CREATE INDEX requests_reference ON requests (reference, id) WHERE reference <> '';
+CREATE INDEX requests_stuck ON requests (dispatch, id) WHERE dispatch = 'failed' OR dispatch = 'suppressed' OR dispatch = 'skipped' OR dispatch = 'canceled' OR dispatch = 'unknown';
+CREATE INDEX requests_moved ON requests (payment, id) WHERE payment <> 'unpaid';
 CREATE INDEX requests_debt ON requests (debt_key) WHERE payment = 'unpaid' OR payment = 'authorized' OR payment = 'partially_paid';
 
 -- The only place of personal data beside rejections.raw; redaction empties both.
@@ -86,6 +93,10 @@ CREATE TABLE contacts (
   extra       TEXT NOT NULL,
   redacted_at BIGINT
 );
+CREATE INDEX contacts_name ON contacts (lower(name), request_id) WHERE name <> '';
+CREATE INDEX contacts_last_name ON contacts (lower(last_name), request_id) WHERE last_name <> '';
+CREATE INDEX contacts_email ON contacts (lower(email), request_id) WHERE email <> '';
+CREATE INDEX contacts_phone ON contacts (phone, request_id) WHERE phone <> '';
 
 CREATE TABLE rejections (
   batch_id BIGINT NOT NULL REFERENCES batches (id),
@@ -151,6 +162,8 @@ CREATE TABLE messages (
 -- Channel and batch lead, so that a small batch is found at once behind a million rows of another.
 CREATE INDEX messages_wake ON messages (channel, (request_id >> 32), wake_at) WHERE wake_at IS NOT NULL;
 
+CREATE INDEX messages_lost ON messages (id) WHERE state = 'unknown' OR state = 'held';
+
 CREATE TABLE attempts (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,
   message_id    BIGINT NOT NULL REFERENCES messages (id),
@@ -202,7 +215,7 @@ CREATE INDEX events_request ON events (batch_id, request_id, id);
 -- The till: counts kept by deltas in the transaction that moves the state. Shards keep concurrent writers apart.
 CREATE TABLE tallies (
   batch_id BIGINT NOT NULL,
-  kind     TEXT   NOT NULL,                    -- dispatch, payment, rejected
+  kind     TEXT   NOT NULL,                    -- dispatch, payment, rejected; asked, collected (money), reach
   state    TEXT   NOT NULL,
   shard    BIGINT NOT NULL,
   n        BIGINT NOT NULL,
@@ -291,3 +304,32 @@ CREATE TABLE usage (
   n        BIGINT NOT NULL,
   PRIMARY KEY (provider, day, class, shard)
 ) WITHOUT ROWID;
+
+-- Who may sign in to the console.
+CREATE TABLE users (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  name        TEXT   NOT NULL UNIQUE,          -- lower case: a mailbox or a short name
+  role        TEXT   NOT NULL CHECK (role = 'viewer' OR role = 'operator' OR role = 'approver' OR role = 'admin'),
+  hash        TEXT   NOT NULL,                 -- of the password, argon2id
+  disabled_at BIGINT,
+  created_at  BIGINT NOT NULL,
+  created_by  TEXT   NOT NULL
+);
+
+-- Who is signed in. The cookie holds what this is the hash of: a copy of the ledger signs nobody in.
+CREATE TABLE console_sessions (
+  hash       TEXT PRIMARY KEY,
+  user_id    BIGINT NOT NULL REFERENCES users (id),
+  created_at BIGINT NOT NULL,
+  seen_at    BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL
+);
+CREATE INDEX console_sessions_user ON console_sessions (user_id);
+
+-- How a person matched the columns of a header: the next file with the same header is read so.
+CREATE TABLE column_maps (
+  header_hash TEXT PRIMARY KEY,
+  mapping     TEXT   NOT NULL,
+  updated_at  BIGINT NOT NULL,
+  updated_by  TEXT   NOT NULL
+);
