@@ -30,7 +30,7 @@ func main() {
 }
 
 const usage = `server takes HTTP on DUNLIN_LISTEN until it is told to stop: payment pages under /p/, Ottu's webhook at
-/hooks/ottu, /healthz (this process lives) and /readyz (the ledger answers).
+/hooks/ottu, the console for operators at /console/ (its first user: enqueue users add NAME --role admin), /healthz (this process lives) and /readyz (the ledger answers).
 
 It is configured by the environment alone; .env.example lists every variable. It needs a ledger (DUNLIN_DATABASE_URL), a
 Redis (DUNLIN_REDIS_URL), Ottu's address and keys, DUNLIN_PUBLIC_URL and DUNLIN_MERCHANT_NAME. Put a proxy with TLS in

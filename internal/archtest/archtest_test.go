@@ -40,6 +40,11 @@ var layers = []layer{
 	{"notify/twilio", []string{"paylink", "notify"}},
 	// jobs declares the interfaces it calls; the store, the file reader and the adapters are plugged in by cmd.
 	{"jobs/...", []string{"paylink", "notify", "templates", "jobs/..."}},
+	// report writes the record out, for the command line and the web alike.
+	{"report", []string{"paylink", "batchfile", "ledger"}},
+	// The console shows the record in the ledger's own words, as the API does.
+	{"web/console", []string{"paylink", "intake", "ledger", "report", "notify", "templates", "jobs", "web/signin"}},
+	{"web/signin", []string{"paylink", "ledger"}},
 	{"web/...", []string{"paylink", "intake", "notify", "templates", "jobs", "web/..."}},
 	// The stand-ins speak the providers' protocols by themselves: sharing code with the adapters would share its mistakes.
 	{"sandbox/...", []string{"paylink", "sandbox/..."}},

@@ -14,6 +14,7 @@ import (
 
 	"dunlin/checkout/ottu"
 	"dunlin/jobs"
+	"dunlin/web/console"
 	"dunlin/web/hooks"
 	"dunlin/web/pay"
 )
@@ -22,6 +23,7 @@ import (
 type Server struct {
 	Handler http.Handler
 	Hooks   *hooks.Receiver
+	Console *console.Console
 	worker  *Worker
 }
 
@@ -64,8 +66,12 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.Console, err = c.console(w, opt); err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	pages.Mount(mux)
+	s.Console.Mount(mux)
 	mux.Handle("POST /hooks/ottu", s.Hooks)
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, r *http.Request) {
@@ -92,6 +98,7 @@ const (
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{Handler: s.Handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: answerTime,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	server.RegisterOnShutdown(s.Console.Stop) // who watches a batch would hold it open
 	sweep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	swept := make(chan struct{})
 	go func() { defer close(swept); s.Hooks.Run(sweep) }()
@@ -112,4 +119,4 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // Close closes what the server stands on, after Serve has returned.
-func (s *Server) Close() error { return s.worker.Close() }
+func (s *Server) Close() error { return errors.Join(s.Console.Close(), s.worker.Close()) }
