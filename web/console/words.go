@@ -39,6 +39,7 @@ func (c *Console) funcs() template.FuncMap {
 		"roles":   func() []ledger.Role { return ledger.Roles },
 		"lang":    func(l string) string { return map[string]string{"ar": "Arabic", "en": "English"}[l] },
 		"channel": func(ch paylink.Channel) string { return channelWords[ch] },
+		"hint":    hintWords,
 		"join":    strings.Join,
 	}
 }
@@ -256,4 +257,10 @@ func masked(c paylink.Contact) paylink.Contact {
 		out.Phone = c.Phone[:min(4, n-2)] + "•••••" + c.Phone[n-2:]
 	}
 	return out
+}
+
+// hintWords turns what the command line would be told into what can be done on these pages.
+func hintWords(s string) string {
+	return strings.NewReplacer("declare the file's format with --number-format '1,234.5' or '1.234,5'", "say how amounts are written where the columns are corrected",
+		"send the file with --allow-repeat if the payer really owes it twice", "say, where the columns are corrected, that such rows are taken, if the payer really owes it twice").Replace(s)
 }
