@@ -20,6 +20,11 @@ type Limit struct {
 // reconciling, so that a large batch never makes a payer wait.
 const dispatchShare = 0.8
 
+// Reconciling never takes the last tenth of a day, and what it may take is set free as the day goes on: its share of the
+// calls is reconcileAtOnce at the turn of the day and grows to reconcileShare, so that a great many looks at once do not
+// leave the day's batches without sessions.
+const reconcileAtOnce, reconcileShare = 0.3, 0.9
+
 // RedisLimiter paces calls over all processes. Short periods are spaced evenly (GCRA: no burst at the turn of a second);
 // a caller is given a slot and sleeps until it. Periods of an hour and more are counted per period, since spacing them
 // would turn 90,000 a day into one a second.
@@ -44,6 +49,8 @@ const (
 	ClassDispatch Class = "dispatch"
 	ClassClick    Class = "click" // a payer waits
 	ClassAmend    Class = "amend" // a session must end, or be looked at
+	// ClassReconcile looks at sessions that nobody told of. It takes a slot only when nobody else waits for one.
+	ClassReconcile Class = "reconcile"
 )
 
 // amendQueue bounds how far ahead the class amend takes slots: a payer's click queues behind it at most that long.
@@ -115,6 +122,9 @@ func (l *RedisLimiter) wait(ctx context.Context, p Provider, class Class, atMost
 		if class == ClassAmend {
 			atMost = min(atMost, amendQueue)
 		}
+		if class == ClassReconcile {
+			atMost = 0
+		}
 	}
 	var interval, alone time.Duration
 	most, period := int64(0), time.Duration(0)
@@ -123,7 +133,9 @@ func (l *RedisLimiter) wait(ctx context.Context, p Provider, class Class, atMost
 			interval = max(interval, time.Duration(float64(x.Per)/(float64(x.N)*rate)))
 			alone = max(alone, x.Per/time.Duration(x.N))
 		} else {
-			most, period = int64(float64(x.N)*day), x.Per
+			if most, period = int64(float64(x.N)*day), x.Per; class == ClassReconcile {
+				most = int64(float64(x.N) * l.setFree(period))
+			}
 		}
 	}
 	keys := l.keys(p, period)
@@ -139,6 +151,9 @@ func (l *RedisLimiter) wait(ctx context.Context, p Provider, class Class, atMost
 		wait := time.Duration(answer[0]) * time.Microsecond
 		switch answer[1] {
 		case 1:
+			if class == ClassReconcile { // more of the day may be free before its end
+				wait = min(wait, setFreeEvery)
+			}
 			return max(wait, time.Millisecond), nil
 		case 2:
 			if err := l.seed(ctx, p, period); err != nil {
@@ -162,6 +177,15 @@ func (l *RedisLimiter) periodStart(period time.Duration) time.Time {
 		return time.Unix(0, 0)
 	}
 	return l.now().UTC().Truncate(period)
+}
+
+// setFreeEvery is how soon reconciling may ask again when it has used what was free.
+const setFreeEvery = 10 * time.Minute
+
+// setFree is the share of a period's calls that may have been made by now for reconciling to make one more.
+func (l *RedisLimiter) setFree(period time.Duration) float64 {
+	gone := float64(l.now().Sub(l.periodStart(period))) / float64(period)
+	return reconcileAtOnce + (reconcileShare-reconcileAtOnce)*gone
 }
 
 // seed starts the period's counter from the ledger, which remembers what a flushed Redis does not.

@@ -45,6 +45,7 @@ type Ledger interface {
 	TakeLease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
 	DropLease(ctx context.Context, name, holder string) error
 	Used(ctx context.Context, provider string, at time.Time) (int64, error)
+	ReceiptLedger
 }
 
 // Checkout is what the handlers need of the payment provider. Errors are [*paylink.Failure]s.

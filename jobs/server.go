@@ -70,7 +70,10 @@ func (w *Worker) Run(ctx context.Context, c RunConfig) error {
 		return fmt.Errorf("start the feed server: %w", err)
 	}
 	servers = append(servers, feed)
+	var asking sync.WaitGroup
+	asking.Go(func() { w.AskReceipts(ctx) })
 	w.Upkeep(ctx)
+	asking.Wait()
 	stop()
 	return nil
 }

@@ -22,6 +22,7 @@ type Config struct {
 	Checkout Checkout
 	Senders  map[paylink.Channel]notify.Sender
 	Finders  map[paylink.Channel]notify.Finder // channels whose lost messages can be looked up
+	Fetchers map[paylink.Channel]Fetcher       // channels whose providers can be asked for receipts
 	Builder  Builder
 	Alerter  Alerter // nil = log only
 	Log      *slog.Logger

@@ -170,7 +170,8 @@ func (db *DB) RevealSession(ctx context.Context, id paylink.SessionID) (url stri
 		if !s.State.Live() || s.ending != "" || !payment.Owes() {
 			return fmt.Errorf("session %s is not to be paid by: %w", id, paylink.ErrConflict)
 		}
-		if _, err := t.exec(`UPDATE sessions SET revealed_at = COALESCE(revealed_at, $2) WHERE id = $1`, int64(id), t.now); err != nil {
+		if _, err := t.exec(`UPDATE sessions SET revealed_at = COALESCE(revealed_at, $2), look_at = $3, looks = 0 WHERE id = $1`, int64(id), t.now,
+			t.now+clickGap.Milliseconds()); err != nil {
 			return err
 		}
 		if _, err := t.exec(`UPDATE requests SET engaged_at = $2 WHERE id = $1`, int64(s.RequestID), t.now); err != nil {

@@ -61,6 +61,10 @@ var Looks = map[string]struct{ Query, Index string }{
 	"running":    {runningQuery, "batches_active"},
 	"open debts": {openDebtsQuery, "requests_debt"},
 	"unapplied":  {unappliedQuery, "provider_events_unapplied"},
+	"looks":      {dueLooksQuery, "sessions_look"},
+	"behind":     {looksBehindQuery, "sessions_look"},
+	"found":      {foundQuery, "payments_found"},
+	"odd":        {oddEventsQuery, "provider_events_odd"},
 	"holds over": {holdsOverQuery, "batches_active"},
 
 	"page of failed":  {pageQueryText(PageFilter{Dispatch: paylink.DispatchFailed}), "requests_stuck"},

@@ -369,12 +369,13 @@ func (db *DB) CommitMessage(ctx context.Context, c paylink.MessageClaim, opt pay
 		if err != nil {
 			return fmt.Errorf("message %s may not be sent any more: %w", c.Message.ID, err)
 		}
-		if err := t.one(`UPDATE attempts SET phase = 'committing', committing_at = $2, bytes_hash = $3, template_hash = $4 WHERE id = $1 AND state = 'open'`,
-			int64(c.Attempt), t.now, opt.BytesHash, opt.TemplateHash); err != nil {
+		if err := t.one(`UPDATE attempts SET phase = 'committing', committing_at = $2, bytes_hash = $3, template_hash = $4, address_hash = $5 WHERE id = $1 AND state = 'open'`,
+			int64(c.Attempt), t.now, opt.BytesHash, opt.TemplateHash, c.AddressHash); err != nil {
 			return err
 		}
 		if opt.Reveals {
-			if _, err := t.exec(`UPDATE sessions SET revealed_at = $2 WHERE id = $1 AND revealed_at IS NULL`, int64(c.SessionID), t.now); err != nil {
+			if _, err := t.exec(`UPDATE sessions SET revealed_at = $2, look_at = `+quietLook+` WHERE id = $1 AND revealed_at IS NULL`,
+				int64(c.SessionID), t.now, t.now+quietGap.Milliseconds()); err != nil {
 				return err
 			}
 		}

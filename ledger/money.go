@@ -128,6 +128,9 @@ func (m *moneyTx) correct(i int, amount paylink.Money, ref string, flags []payli
 		m.count(r.kind, amount.Minor)
 	}
 	old := r.amount
+	if amount.Minor < old.Minor && m.payment == paylink.PaymentPaid { // it stays paid: a state never goes back by itself
+		flags = append(flags, paylink.FlagAmount)
+	}
 	r.amount, r.ref, r.source = amount, ref, "webhook"
 	m.told(*r, "instead of "+old.String())
 	slices.Sort(flags)
@@ -254,6 +257,10 @@ func (t *tx) retrievedMoney(before sessionRow, seen paylink.CheckoutSession) err
 	flags := m.misplaced(before.State)
 	m.s.State = seen.State
 	r := moneyRow{kind: "settled", amount: before.Amount, ref: before.ProviderID, source: "retrieve"}
+	if seen.Amount != (paylink.Money{}) && seen.Amount != before.Amount { // it was changed at the provider: that was paid
+		flags = append(flags, m.differs(paylink.PaymentEvent{Amount: seen.Amount})...)
+		r.amount = seen.Amount
+	}
 	if r.ref == "" {
 		r.ref = seen.ProviderID
 	}

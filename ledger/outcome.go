@@ -46,14 +46,30 @@ func (t *tx) closeAttempt(id paylink.AttemptID, state, ref string, f *paylink.Fa
 	}
 	if err := t.one(`UPDATE attempts SET state = $2, ended_at = $3, provider_ref = $4, kind = $5, cause = $6, code = $7 WHERE id = $1 AND state IN ('open', 'unknown')`,
 		int64(id), state, t.now, ref, kind, cause, code); err != nil {
+		if errors.Is(err, paylink.ErrConflict) {
+			err = errEnded
+		}
 		return fmt.Errorf("attempt %s: %w", id, err)
 	}
 	return nil
 }
 
+// errEnded is the ErrConflict of an attempt of which the end is known already.
+var errEnded = fmt.Errorf("closed already: %w", paylink.ErrConflict)
+
 // AcceptMessage records that the provider took the message.
 func (db *DB) AcceptMessage(ctx context.Context, c paylink.MessageClaim, ref string, segments int) error {
-	return db.changeRequest(ctx, c.Request.ID, func(t *tx) error { return t.accept(c.Message, c.Attempt, ref, segments, "") })
+	return db.changeRequest(ctx, c.Request.ID, func(t *tx) error {
+		err := t.accept(c.Message, c.Attempt, ref, segments, "")
+		if errors.Is(err, errEnded) { // a receipt was faster than the answer, which adds the segments only
+			n, e := t.exec(`UPDATE messages SET segments = $3 WHERE id = $1 AND segments = 0 AND EXISTS (
+				SELECT 1 FROM attempts WHERE id = $2 AND state = 'accepted' AND provider_ref = $4)`, int64(c.Message.ID), int64(c.Attempt), segments, ref)
+			if e != nil || n == 1 {
+				return e
+			}
+		}
+		return err
+	})
 }
 
 // accept is also how late truth about an unknown message is recorded.
@@ -64,18 +80,25 @@ func (t *tx) accept(m paylink.Message, attempt paylink.AttemptID, ref string, se
 	if err := t.closeAttempt(attempt, "accepted", ref, nil); err != nil {
 		return err
 	}
-	const set = `wake_at = NULL, provider_ref = $5, segments = $6, cause = '', code = ''`
-	err := t.moveMessage(m.ID, m.RequestID, paylink.MessageCommitting, paylink.MessageAccepted, why, set, ref, segments)
+	const set = `wake_at = NULL, provider_ref = $5, segments = $6, receipt_at = $7, cause = '', code = ''`
+	receipt := t.firstAsk(m.Channel)
+	err := t.moveMessage(m.ID, m.RequestID, paylink.MessageCommitting, paylink.MessageAccepted, why, set, ref, segments, receipt)
 	if errors.Is(err, paylink.ErrConflict) { // unknown by now, or a receipt was faster than the answer
 		var from paylink.MessageState
 		if err := t.row(`SELECT state FROM messages WHERE id = $1`, int64(m.ID)).Scan(&from); err != nil {
 			return err
 		}
+		if from == paylink.MessageOwed || from == paylink.MessageClaimed {
+			return fmt.Errorf("message %s is %s and cannot have been sent: %w", m.ID, from, paylink.ErrConflict)
+		}
 		if err = nil; from.Rank() < paylink.MessageAccepted.Rank() {
-			err = t.moveMessage(m.ID, m.RequestID, from, paylink.MessageAccepted, why, set, ref, segments)
+			err = t.moveMessage(m.ID, m.RequestID, from, paylink.MessageAccepted, why, set, ref, segments, receipt)
 		}
 	}
 	if err != nil {
+		return err
+	}
+	if err := t.flagTwice(m); err != nil {
 		return err
 	}
 	return t.settle(m.RequestID, "", why, false)
@@ -93,6 +116,9 @@ func (db *DB) FailMessage(ctx context.Context, c paylink.MessageClaim, f *paylin
 		if err := t.row(`SELECT state FROM messages WHERE id = $1`, int64(c.Message.ID)).Scan(&from); err != nil {
 			return err
 		}
+		if from.Rank() > 0 { // a receipt has told of the attempt before
+			return nil
+		}
 		why := strings.TrimSpace(string(f.Cause) + " " + f.Code)
 		if f.Kind != paylink.Permanent {
 			try := 0
@@ -104,11 +130,7 @@ func (db *DB) FailMessage(ctx context.Context, c paylink.MessageClaim, f *paylin
 				at, at+wakeGrace.Milliseconds(), try, string(f.Cause), f.Code)
 		}
 		if f.Suppress {
-			reason := "bounced"
-			if f.Cause == paylink.CauseOptedOut {
-				reason = "opted_out"
-			}
-			if err := t.suppress(c.Message.Channel, c.AddressHash, reason, f.Code, c.Request.ID); err != nil {
+			if err := t.suppressFor(c.Message, c.AddressHash, f); err != nil {
 				return err
 			}
 		}
@@ -125,24 +147,19 @@ func (db *DB) FailMessage(ctx context.Context, c paylink.MessageClaim, f *paylin
 	return wakes, err
 }
 
-func (t *tx) suppress(ch paylink.Channel, hash, reason, source string, id paylink.RequestID) error {
-	_, err := t.exec(`INSERT INTO suppressions (channel, address_hash, reason, source, request_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (channel, address_hash) DO UPDATE SET reason = excluded.reason, source = excluded.source, request_id = excluded.request_id,
-			created_at = excluded.created_at, lifted_at = NULL`, string(ch), hash, reason, source, int64(id), t.now)
-	return err
-}
-
 // fallBack starts the next channel of the route after m failed for certain: within a day of it, while the debt is owed
 // and nobody has acted on the link.
 func (t *tx) fallBack(m paylink.Message, r paylink.Request, c paylink.Contact) ([]paylink.Wake, error) {
 	var payment paylink.PaymentState
 	var engaged sql.NullInt64
 	var created int64
-	if err := t.row(`SELECT r.payment, r.engaged_at, m.created_at FROM requests r JOIN messages m ON m.request_id = r.id WHERE m.id = $1`, int64(m.ID)).
-		Scan(&payment, &engaged, &created); err != nil {
+	var batch paylink.BatchState
+	if err := t.row(`SELECT r.payment, r.engaged_at, m.created_at, b.state FROM requests r JOIN messages m ON m.request_id = r.id
+		JOIN batches b ON b.id = (r.id >> 32) WHERE m.id = $1`, int64(m.ID)).
+		Scan(&payment, &engaged, &created, &batch); err != nil {
 		return nil, err
 	}
-	if !payment.Owes() || engaged.Valid || t.now-created > fallbackWindow.Milliseconds() {
+	if !payment.Owes() || engaged.Valid || batch == paylink.BatchCanceled || t.now-created > fallbackWindow.Milliseconds() {
 		return nil, nil
 	}
 	for ch, ok := r.Routes.Next(m.Channel); ok; ch, ok = r.Routes.Next(ch) {

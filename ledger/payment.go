@@ -173,6 +173,11 @@ func (m *moneyTx) authorized(ev paylink.PaymentEvent, was paylink.SessionState) 
 	if ref == "" {
 		ref = m.s.ProviderID
 	}
+	for i, r := range m.rows { // what a look at the session found is told of now
+		if r.session == m.s.ID && r.kind == "authorized" && r.source == "retrieve" {
+			return m.correct(i, ev.Amount, ref, m.differs(ev))
+		}
+	}
 	if m.sum("authorized") > 0 || m.sum("settled") > 0 {
 		return nil
 	}

@@ -1,9 +1,7 @@
 package ledger
 
 import (
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,8 +69,7 @@ func (s *contactScan) value() (paylink.Contact, error) {
 
 // AddressHash is what an address is known by in the list of suppressions.
 func AddressHash(ch paylink.Channel, address string) string {
-	h := sha256.Sum256([]byte("dunlin suppression\x00" + string(ch) + "\x00" + address))
-	return hex.EncodeToString(h[:])
+	return paylink.AddressHash(ch, address)
 }
 
 // settle derives the request's dispatch state anew and moves it there. byCommand allows the moves that only a person may

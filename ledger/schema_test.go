@@ -81,7 +81,7 @@ func describePostgres(t *testing.T, db *sql.DB) map[string]string {
 // index describes an index by its table, its columns, whether it is unique, and for which rows it is.
 func index(unique bool, table, columns, where string) string {
 	squeeze := func(s string) string {
-		s = strings.NewReplacer("::text[]", "", "::text", "", `"`, "", " ", "", "(", "", ")", "").Replace(s)
+		s = strings.NewReplacer("CAST(", "", " AS TEXT)", "", "::text[]", "", "::text", "", `"`, "", " ", "", "(", "", ")", "").Replace(s)
 		// PostgreSQL spells IN (…) as = ANY (ARRAY[…]), and NOT IN as <> ALL.
 		return strings.NewReplacer("<>ALLARRAY[", "NOTIN", "=ANYARRAY[", "IN", "]", "").Replace(s)
 	}

@@ -396,12 +396,18 @@ func (db *DB) AdoptState(ctx context.Context, id paylink.SessionID, seen paylink
 		if err != nil {
 			return notFound(err, id)
 		}
-		moved, err := t.adoptState(s, seen.State, seen.RawState, "retrieved: ")
-		if err != nil || !moved || !seen.State.Settled() {
-			return err
-		}
-		return t.retrievedMoney(s, seen)
+		_, err = t.adoptSeen(s, seen)
+		return err
 	})
+}
+
+// adoptSeen is AdoptState for a session whose request is locked.
+func (t *tx) adoptSeen(s sessionRow, seen paylink.CheckoutSession) (moved bool, err error) {
+	moved, err = t.adoptState(s, seen.State, seen.RawState, "retrieved: ")
+	if err != nil || !moved || !seen.State.Settled() {
+		return moved, err
+	}
+	return true, t.retrievedMoney(s, seen)
 }
 
 // adoptState moves a session to what the provider says of it, if the machine allows that.
@@ -412,7 +418,7 @@ func (t *tx) adoptState(s sessionRow, to paylink.SessionState, word, source stri
 	set := `raw_state = $4`
 	switch {
 	case to.Settled(): // nothing is left to end
-		set += `, check_at = NULL, ending = '', lost = FALSE, lease_until = NULL`
+		set += `, check_at = NULL, look_at = NULL, ending = '', lost = FALSE, lease_until = NULL`
 	case s.State == paylink.SessionIntent:
 		return false, nil
 	}

@@ -38,6 +38,12 @@ func (b *Builder) Build(c paylink.MessageClaim) (out Outgoing, templateHash stri
 	}
 	link, suffix := b.link(c)
 	data := templates.NewLinkData(b.Merchant, r, c.Contact, link, r.Language)
+	if b.PublicURL != "" && m.Channel == paylink.Email {
+		data.Stop = link + "/stop"
+		if strings.HasPrefix(data.Stop, "https://") { // a trial on this machine has no address for the world
+			out.Unsubscribe = data.Stop
+		}
+	}
 	templateHash = b.Templates.Hash(m.Purpose, r.Language, m.Channel)
 	switch m.Channel {
 	case paylink.Email:

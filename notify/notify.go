@@ -31,6 +31,9 @@ type Outgoing struct {
 	Date      time.Time
 	Boundary  string
 	Inline    []Inline
+	// Unsubscribe is the address, https, at which a POST stops emails to this payer (RFC 8058). It must be the same each
+	// time the message is sent. Empty = the mail offers none.
+	Unsubscribe string
 
 	// For WhatsApp: an approved template and its variables, never free text.
 	ContentSID string

@@ -49,6 +49,9 @@ type EventID int64
 
 func (id EventID) String() string { return fmt.Sprintf("e%d", int64(id)) }
 
+// MarshalText is as [BatchID.MarshalText].
+func (id EventID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
 // EventOutcome says what became of a stored event. It is kept for ever and shown to people.
 type EventOutcome string
 

@@ -253,8 +253,11 @@ var MessageMachine = &Machine[MessageState]{
 	States: []MessageState{MessageOwed, MessageClaimed, MessageCommitting, MessageAccepted, MessageSent, MessageDelivered,
 		MessageRead, MessageFailed, MessageUndelivered, MessageSuppressed, MessageUnknown, MessageHeld, MessageCanceled},
 	Edges: map[MessageState][]MessageState{
-		MessageOwed:        {MessageClaimed, MessageSuppressed, MessageCanceled, MessageFailed},
-		MessageClaimed:     {MessageOwed, MessageCommitting, MessageSuppressed, MessageCanceled, MessageFailed, MessageHeld},
+		// From owed and claimed to the provider's word: late truth stops a message that policy was about to send again.
+		MessageOwed: {MessageClaimed, MessageSuppressed, MessageCanceled, MessageFailed,
+			MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageUndelivered},
+		MessageClaimed: {MessageOwed, MessageCommitting, MessageSuppressed, MessageCanceled, MessageFailed, MessageHeld,
+			MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageUndelivered},
 		MessageCommitting:  {MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered, MessageOwed, MessageUnknown},
 		MessageAccepted:    {MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered},
 		MessageSent:        {MessageDelivered, MessageRead, MessageFailed, MessageUndelivered},

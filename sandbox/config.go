@@ -44,6 +44,8 @@ type Config struct {
 	PublicURL string // base of the links that it hands out [where it listens]
 	PayBase   string // what a WhatsApp template's button puts before its variable, ends with a slash [none]
 
+	BounceTo string // where the mail server reports failed mail: unix:/path or HOST:PORT by LMTP, smtp:HOST:PORT [nowhere]
+
 	Latency time.Duration    // added to every call and to every mail [0]
 	Rate    float64          // calls a second per provider above which it throttles [0 = no limit]
 	Quiet   bool             // keep counters and fingerprints, not bodies: for benchmarks

@@ -18,6 +18,8 @@
 //	nobody…    550 5.1.1 at RCPT
 //	full…      452 4.2.2 on the first two tries, then accepted
 //	deferred…  451 4.7.1 on the first try, then accepted
+//	bounce-later@, bounce-later-5.7.1@  accepted, then reported as failed with 5.1.1 or that code (see Config.BounceTo)
+//	delay-later@                        accepted, then reported as delayed
 //
 // Numbers, as Twilio's own test numbers: to +15005550001 is 21211, …0002 21612, …0003 21408, …0004 21610, …0009 21614;
 // from +15005550001 is 21212, …0007 21606, …0008 21611. A number whose last five digits are one of Twilio's delivery

@@ -175,6 +175,9 @@ func (m *mailSession) Data(r io.Reader) error {
 	m.s.pause(m.s.cfg.Latency)
 	return m.act(call{SMTP, "dot", append([]string{from}, to...)}, func() error {
 		m.s.addMail(from, to, raw, size)
+		for _, rcpt := range to {
+			m.s.reportLater(from, rcpt, raw)
+		}
 		return nil
 	})
 }

@@ -29,6 +29,8 @@ type store struct {
 	nMessages int
 	nMails    int
 
+	reports []Report // of mail that came back
+
 	tries map[string]int // of mailboxes that refuse at first
 	dups  fingerprints
 	calls map[string]int64
@@ -79,7 +81,7 @@ type arrival struct {
 
 // clear forgets everything; the caller holds the lock or is alone.
 func (st *store) clear() {
-	st.sessions, st.messages, st.mails, st.timeline = nil, nil, nil, nil
+	st.sessions, st.messages, st.mails, st.timeline, st.reports = nil, nil, nil, nil, nil
 	st.repeated, st.nMessages, st.nMails = 0, 0, 0
 	st.byID, st.byOrder = map[string]*session{}, map[string]*session{}
 	st.bySID, st.byTo = map[string]*message{}, map[string][]*message{}

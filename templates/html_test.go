@@ -10,6 +10,7 @@ import (
 	"dunlin/paylink"
 	"dunlin/templates"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 )
 
@@ -31,13 +32,16 @@ func TestHTML(t *testing.T) {
 					t.Errorf("html has lang and dir %q, want %q", got, lang+" "+dir)
 				}
 				links := elements(doc, "a")
-				if len(links) != 2 {
-					t.Fatalf("%d links, want the button and the plain link", len(links))
+				want := []string{d.Link, d.Link} // the button and the plain link
+				if d.Stop != "" {
+					want = append(want, d.Stop)
 				}
+				var hrefs []string
 				for _, a := range links {
-					if got := attr(a, "href"); got != d.Link {
-						t.Errorf("href %q, want %q", got, d.Link)
-					}
+					hrefs = append(hrefs, attr(a, "href"))
+				}
+				if diff := cmp.Diff(want, hrefs); diff != "" {
+					t.Errorf("links (-want +got):\n%s", diff)
 				}
 				isolated := map[string]string{}
 				for _, n := range elements(doc, "bdi") {
@@ -83,7 +87,7 @@ func TestInjection(t *testing.T) {
 	const tame = `"'<script>alert(1)</script><b> Bcc: x@example.org {{.Link}}&amp;`
 	d := templates.LinkData{
 		Merchant: evil, Name: evil, FirstName: evil, Amount: evil, Description: evil, DueDate: evil,
-		InvoiceNumber: evil, Reference: evil, ShortRef: evil, Link: link, QR: evil, Extra: map[string]string{"class": evil},
+		InvoiceNumber: evil, Reference: evil, ShortRef: evil, Link: link, Stop: evil, QR: evil, Extra: map[string]string{"class": evil},
 	}
 	for _, lang := range []string{"en", "ar"} {
 		mail, err := s.Email(paylink.PurposeLink, lang, d)
@@ -137,7 +141,7 @@ func FuzzRender(f *testing.F) {
 	f.Add("<b>\u202e\n", "a    b\u2028c", "\xff\xfe", "javascript:alert(1)")
 	f.Add(strings.Repeat("نورة ", 400), "]]>--><!--", "{{.}}", "https://x/p/a?b=c&d=\"<e>")
 	plain, err := s.Email(paylink.PurposeLink, "en", templates.LinkData{
-		Merchant: "x", Name: "x", Amount: "x", Description: "x", DueDate: "x", InvoiceNumber: "x", Reference: "x", ShortRef: "x", Link: "x", QR: "x",
+		Merchant: "x", Name: "x", Amount: "x", Description: "x", DueDate: "x", InvoiceNumber: "x", Reference: "x", ShortRef: "x", Link: "x", Stop: "x", QR: "x",
 	})
 	if err != nil {
 		f.Fatal(err)
@@ -146,7 +150,7 @@ func FuzzRender(f *testing.F) {
 		// A letter in front keeps each value from being empty once cleaned, so that the mail has as many tags as the plain one.
 		d := templates.LinkData{
 			Merchant: "x" + name, Name: "x" + name, FirstName: name, Amount: "x" + amount, Description: "x" + description,
-			DueDate: "x" + amount, InvoiceNumber: "x" + name, Reference: "x" + description, ShortRef: "x" + target, Link: "x" + target, QR: "x" + name,
+			DueDate: "x" + amount, InvoiceNumber: "x" + name, Reference: "x" + description, ShortRef: "x" + target, Link: "x" + target, Stop: "x" + target, QR: "x" + name,
 		}
 		mail, err := s.Email(paylink.PurposeLink, "en", d)
 		if err != nil {

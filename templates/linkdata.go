@@ -22,6 +22,7 @@ type LinkData struct {
 	Reference       string // the merchant's own name for the debt
 	ShortRef        string // Dunlin's name for the request; finds a message again by its text
 	Link            string
+	Stop            string // where the payer says that no more emails are wanted; empty = nowhere
 	QR              string // name of the inline picture of the link, without "cid:"; empty = no picture
 	// Extra holds the file's other columns by the header's words: {{.Extra.class}}, {{index .Extra "Class name"}}.
 	Extra map[string]string
@@ -98,7 +99,7 @@ func hasArabicDigits(s string) bool {
 func (d LinkData) clean() LinkData {
 	for _, s := range []*string{
 		&d.Merchant, &d.Name, &d.FirstName, &d.Amount, &d.Description, &d.DueDate,
-		&d.InvoiceNumber, &d.Reference, &d.ShortRef, &d.Link, &d.QR,
+		&d.InvoiceNumber, &d.Reference, &d.ShortRef, &d.Link, &d.Stop, &d.QR,
 	} {
 		*s = oneLine(*s)
 	}

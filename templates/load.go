@@ -108,7 +108,7 @@ func (s *Set) try(k key, m *message, source string) error {
 	full := LinkData{
 		Merchant: "Al Noor School", Name: "Noura Al-Salem", FirstName: "Noura", Amount: "KWD 125.000",
 		Description: "School fees", DueDate: "15 March 2026", InvoiceNumber: "INV-42", Reference: "STU-1001",
-		ShortRef: "b1.1", Link: "https://pay.example/p/sample", QR: "qr.png", Extra: map[string]string{},
+		ShortRef: "b1.1", Link: "https://pay.example/p/sample", Stop: "https://pay.example/p/sample/stop", QR: "qr.png", Extra: map[string]string{},
 	}
 	for _, found := range extraKeys.FindAllStringSubmatch(source, -1) {
 		full.Extra[found[1]+found[2]] = "sample"

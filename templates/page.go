@@ -81,6 +81,7 @@ type pageData struct {
 // pages are the parsed page, its words by language and its style.
 type pages struct {
 	page   *htmltemplate.Template
+	stop   *htmltemplate.Template
 	words  map[string]map[string]string
 	style  string
 	policy string
@@ -115,7 +116,7 @@ func loadPages(files map[string]string) (*pages, error) {
 	if err := errors.Join(missing...); err != nil {
 		return nil, err
 	}
-	return p, p.try()
+	return p, errors.Join(p.try(), p.loadStop(files))
 }
 
 // try renders every state in both languages.

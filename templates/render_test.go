@@ -42,7 +42,7 @@ func full(lang string) templates.LinkData {
 		r.Description = "رسوم الفصل الثاني"
 	}
 	d := templates.NewLinkData(merchant, r, c, link, lang)
-	d.QR = "qr.png"
+	d.QR, d.Stop = "qr.png", link+"/stop"
 	return d
 }
 

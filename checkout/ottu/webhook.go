@@ -3,6 +3,7 @@ package ottu
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"dunlin/paylink"
@@ -58,6 +59,9 @@ func ParseWebhook(body []byte) (Webhook, error) {
 	if err != nil {
 		return Webhook{}, fmt.Errorf("reading webhook: %w: %w", paylink.ErrInvalid, err)
 	}
+	if field := swallowing(o); field != "" {
+		return Webhook{}, unreadable(field)
+	}
 	w := Webhook{
 		OrderNo:         word(o["order_no"]),
 		ProviderID:      word(o["session_id"]),
@@ -83,6 +87,21 @@ func ParseWebhook(body []byte) (Webhook, error) {
 		return operationEvent(w, o)
 	}
 	return paymentEvent(w, o)
+}
+
+// swallowing names a signed field whose text holds the name of another. Neither scheme quotes values, so whoever can put
+// "order_no…" into a name or an address could have another order's event read under a signature that Ottu made for theirs.
+func swallowing(o map[string]json.RawMessage) string {
+	for _, field := range flatFields {
+		value, _ := text(o[field])
+		for _, name := range flatFields {
+			// No underscore: an ordinary word; what swallows a result or a state is caught by their being missing.
+			if strings.Contains(name, "_") && strings.Contains(value, name) {
+				return field
+			}
+		}
+	}
+	return ""
 }
 
 func paymentEvent(w Webhook, o map[string]json.RawMessage) (Webhook, error) {

@@ -38,6 +38,8 @@ type result struct {
 	PeakMB  float64 `json:"peak_mb"` // largest resident memory
 	N       int64   `json:"n"`
 	Batch   string  `json:"batch,omitempty"`
+	P99     float64 `json:"p99_ms,omitempty"`
+	Then    *result `json:"then,omitempty"` // what was measured next in the same process
 }
 
 func child(ctx context.Context, part string, args []string) error {
@@ -61,6 +63,8 @@ func child(ctx context.Context, part string, args []string) error {
 		r, err = runImport(ctx, args[0])
 	case "worker":
 		r, err = runWorker(ctx, args[0])
+	case "web":
+		r, err = runWeb(ctx, args[0])
 	case "asynq":
 		r, err = runBareAsynq(ctx, args[0])
 	default:
@@ -116,7 +120,7 @@ func runImport(ctx context.Context, path string) (result, error) {
 	began, cpu := time.Now(), cpuSeconds()
 	b, p, err := intake.Import(ctx, db, c.Intake(texts, time.Now()), intake.Order{Path: path, Actor: "bench",
 		Reading: intake.Reading{Currency: "KWD", Country: "KW", Language: "en", Routes: paylink.Routes{{paylink.Email}}}})
-	return result{time.Since(began).Seconds(), cpuSeconds() - cpu, peakMB(), p.Good, b.ID.String()}, err
+	return result{Seconds: time.Since(began).Seconds(), CPU: cpuSeconds() - cpu, PeakMB: peakMB(), N: p.Good, Batch: b.ID.String()}, err
 }
 
 // runWorker confirms a draft and works it to the end.
@@ -160,7 +164,7 @@ func runWorker(ctx context.Context, batch string) (result, error) {
 			return result{}, err
 		}
 	}
-	r := result{time.Since(began).Seconds(), cpuSeconds() - cpu, peakMB(), st.Counts.Sent, batch}
+	r := result{Seconds: time.Since(began).Seconds(), CPU: cpuSeconds() - cpu, PeakMB: peakMB(), N: st.Counts.Sent, Batch: batch}
 	stop()
 	if err := <-ended; err != nil {
 		return r, err

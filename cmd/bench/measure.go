@@ -29,6 +29,7 @@ type bench struct {
 
 	imports map[string][]result // by database: 10,000 rows, then the large file
 	sends   map[string]sending
+	webs    map[string]result // pages read, then webhooks taken
 	bare    result
 }
 
@@ -39,7 +40,7 @@ type sending struct {
 }
 
 func prepare(ctx context.Context, o options) (b *bench, err error) {
-	b = &bench{options: o, imports: map[string][]result{}, sends: map[string]sending{}}
+	b = &bench{options: o, imports: map[string][]result{}, sends: map[string]sending{}, webs: map[string]result{}}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -142,6 +143,9 @@ func (b *bench) measure(ctx context.Context) error {
 		}
 		slices.SortFunc(runs, func(a, c sending) int { return int((a.worker.Seconds - c.worker.Seconds) * 1e6) })
 		b.sends[kind] = runs[len(runs)/2]
+		if b.webs[kind], err = b.webOnce(ctx, kind, send); err != nil {
+			return fmt.Errorf("%s, web: %w", kind, err)
+		}
 	}
 	if err := b.rdb.FlushAll(ctx).Err(); err != nil {
 		return err
@@ -182,6 +186,25 @@ func (b *bench) sendOnce(ctx context.Context, kind, path string) (s sending, err
 	}
 	s.standIns, err = players.end()
 	return s, err
+}
+
+// webOnce reads the pages of as many payers and pays each by a webhook.
+func (b *bench) webOnce(ctx context.Context, kind, path string) (r result, err error) {
+	url, err := b.database(ctx, kind, fmt.Sprintf("web_%d", time.Now().UnixNano()))
+	if err != nil {
+		return r, err
+	}
+	env := slices.Concat(fast, []string{"DUNLIN_DATABASE_URL=" + url, "DUNLIN_REDIS_URL=" + b.redisURL, "DUNLIN_PUBLIC_URL=https://pay.example",
+		"DUNLIN_MERCHANT_NAME=Oak School", "DUNLIN_OTTU_URL=https://ottu.example", "DUNLIN_OTTU_API_KEY=none", "DUNLIN_OTTU_PG_CODES=knet", "DUNLIN_OTTU_HMAC_KEY=benchHMAC",
+		"DUNLIN_SMTP_URL=smtp://127.0.0.1:1?tls=none", "DUNLIN_MAIL_FROM=Oak School <fees@example.com>"})
+	in, err := call(ctx, env, "import", path)
+	if err != nil {
+		return r, err
+	}
+	if r, err = call(ctx, env, "web", in.Batch); err == nil {
+		fmt.Fprintf(os.Stderr, "%s: %.0f pages/s, %.0f webhooks/s\n", kind, float64(r.N)/r.Seconds, float64(r.Then.N)/r.Then.Seconds)
+	}
+	return r, err
 }
 
 // watchRedis gives the largest memory that Redis used until ctx ends.

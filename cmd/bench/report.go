@@ -33,6 +33,10 @@ the median of %d runs of %d payers: each gets a checkout session and an email wi
 			row(fmt.Sprintf("import of %d rows", large.N), name, strings.TrimPrefix(want+", under 200 MB", ", "), "%.0f rows/s, %.0f MB at most", float64(large.N)/large.Seconds, large.PeakMB)
 			row("its memory against that of the small file", name, "under 1.3 times", "%.2f times", large.PeakMB/small.PeakMB)
 		}
+		if r := b.webs[db]; r.Then != nil {
+			row("payment pages read", name, "", "%.0f pages/s, 99 %% within %.1f ms", float64(r.N)/r.Seconds, r.P99)
+			row("webhooks taken and applied", name, "", "%.0f webhooks/s, 99 %% within %.1f ms", float64(r.Then.N)/r.Then.Seconds, r.Then.P99)
+		}
 		s, ok := b.sends[db]
 		if !ok {
 			continue
@@ -48,7 +52,8 @@ the median of %d runs of %d payers: each gets a checkout session and an email wi
 			row("against as many empty tasks in a bare asynq server", name, "", "%.0f tasks/s, ratio %.2f", bare, rate/bare)
 		}
 	}
-	w.WriteString("\nA payer is two tasks (session, message) and six transactions of the ledger; an empty task is one and none.\n")
+	w.WriteString("\nA payer is two tasks (session, message) and six transactions of the ledger; an empty task is one and none.\n" +
+		"Pages and webhooks are called over HTTP on loopback by 32 clients in the server's own process.\n")
 	if notes, err := os.ReadFile("cmd/bench/notes.md"); err == nil {
 		w.WriteString("\n" + string(notes))
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dunlin/intake"
+	"dunlin/ledger"
 	"dunlin/paylink"
 )
 
@@ -87,12 +88,16 @@ func (d *demo) report(ctx context.Context, batch paylink.BatchID) error {
 	if err != nil {
 		return err
 	}
+	delivered, err := d.delivered(ctx, batch)
+	if err != nil {
+		return err
+	}
 	c := st.Counts
 	counts := d.sandbox.Counts()
 	d.out.line("\nThe funnel")
 	d.out.funnel(st.Rows, []step{
 		{"rows in the file", st.Rows}, {"good rows", st.Rows - c.Rejected},
-		{"checkout sessions", int64(counts.Sessions)}, {"payers reached", c.Sent}, {"debts paid", st.Payments[paylink.PaymentPaid]},
+		{"checkout sessions", int64(counts.Sessions)}, {"payers reached", c.Sent}, {"known delivered", delivered}, {"debts paid", st.Payments[paylink.PaymentPaid]},
 	})
 	if len(causes) > 0 {
 		d.out.line("\nNot reached, by cause")
@@ -110,6 +115,19 @@ func (d *demo) report(ctx context.Context, batch paylink.BatchID) error {
 		d.out.line("\nLook further, in this folder:\n  export DUNLIN_DATABASE_URL=sqlite:%s/dunlin.db\n  go run ./cmd/enqueue status %s\n  go run ./cmd/enqueue errors %s", d.dir, batch, batch)
 	}
 	return nil
+}
+
+// delivered counts the payers of whom a receipt says that a message arrived; email has none.
+func (d *demo) delivered(ctx context.Context, batch paylink.BatchID) (n int64, err error) {
+	err = d.worker.Ledger.Requests(ctx, batch, ledger.RequestFilter{}, func(l ledger.RequestLine) error {
+		if slices.ContainsFunc(l.Messages, func(m ledger.MessageLine) bool {
+			return m.State == paylink.MessageDelivered || m.State == paylink.MessageRead
+		}) {
+			n++
+		}
+		return nil
+	})
+	return n, err
 }
 
 type step struct {

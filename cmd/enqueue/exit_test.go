@@ -49,7 +49,7 @@ func TestExitCodes(t *testing.T) {
 		{"cancel without yes", []string{"cancel", "b1"}, exitUsage},
 		{"retry of nothing", []string{"retry", "b1", "--yes"}, exitDone},
 		{"verify", []string{"verify", "b2"}, exitDone},
-		{"unknown command", []string{"reconcile"}, exitUsage},
+		{"unknown command", []string{"nonsense"}, exitUsage},
 		{"help", []string{"--help"}, exitDone},
 		{"help of check", []string{"check", "--help"}, exitDone},
 		{"help of send", []string{"send", "--help"}, exitDone},

@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 		"killed-send": tool(killedSend),
 		"work":        tool(work),
 		"sql":         tool(tamper),
+		"came-back":   tool(cameBack),
 	})
 }
 

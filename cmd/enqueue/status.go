@@ -98,6 +98,13 @@ func (a *app) listBatches(ctx context.Context, db *ledger.DB, limit int) error {
 		fmt.Fprintf(a.out, "%-6s %s %10s %10s %8s %10s  %s\n", b.ID, a.stateColor(st.State, fmt.Sprintf("%-9s", st.State)), group(st.Rows), group(st.Counts.Sent),
 			group(st.Counts.Failed), group(st.Counts.Pending+st.Counts.InFlight+st.Counts.Unknown), strings.TrimRight(fit(b.Name, max(a.out.width()-62, 8)), " "))
 	}
+	if !a.json {
+		behind, err := db.LooksBehind(ctx, 0)
+		if err != nil {
+			return err
+		}
+		a.printBehind(behind, "")
+	}
 	return nil
 }
 
@@ -130,8 +137,15 @@ func (a *app) status(ctx context.Context, db *ledger.DB, id paylink.BatchID) err
 	if err != nil {
 		return err
 	}
+	behind, err := db.LooksBehind(ctx, id)
+	if err != nil {
+		return err
+	}
 	if a.json {
-		return a.object(st)
+		return a.object(struct {
+			paylink.Status
+			LooksBehind int64 `json:"looks_behind"`
+		}{st, behind.N})
 	}
 	causes, err := db.Causes(ctx, id)
 	if err != nil {
@@ -169,6 +183,7 @@ func (a *app) status(ctx context.Context, db *ledger.DB, id paylink.BatchID) err
 		return err
 	}
 	a.printGates(gates)
+	a.printBehind(behind, id.String())
 	return nil
 }
 

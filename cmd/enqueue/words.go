@@ -86,8 +86,13 @@ func eventWords(e paylink.Event, channels map[paylink.MessageID]paylink.Channel)
 			if ch := channels[paylink.MessageID(e.EntityID)]; ch != "" {
 				what = string(ch) + " " + what
 			}
+			if e.From == e.To && e.Why != "" { // of one of its copies
+				return "news of " + what
+			}
 			return fmt.Sprintf(w, what)
 		}
+	case "suppression":
+		return "the address is not written to any more: " + human(e.To)
 	}
 	return fmt.Sprintf("%s: %s → %s", e.Entity, orElse(e.From, "nothing"), e.To)
 }
@@ -135,6 +140,8 @@ var flagWords = map[paylink.FlagKind]string{
 	paylink.FlagUnknown:    "signed events came for orders that are not ours; does another system share this webhook?",
 	paylink.FlagNotEnded:   "the payment provider would not end a session that must be replaced; the payer cannot pay until it does",
 	paylink.FlagRefund:     "the provider shows a refund that it did not tell the amount of",
+	paylink.FlagNoMessage:  "receipts came for messages that are not ours; does another system share this callback address?",
+	paylink.FlagSentTwice:  "an answer was lost, the message was sent again by policy, and the payer has both",
 	"unreadable":           "a signed event could not be read; nothing was done about it",
 	"unsupported":          "a signed event tells of a state or operation that is not known here",
 }

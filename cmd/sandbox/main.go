@@ -53,6 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.StringVar(&cfg.HMACKey, "hmac-key", "", "Ottu's webhook secret")
 	fs.StringVar(&cfg.AccountSID, "account-sid", "", "Twilio's account SID")
 	fs.StringVar(&cfg.AuthToken, "auth-token", "", "Twilio's auth token")
+	fs.StringVar(&cfg.BounceTo, "bounce-to", "", "where failed mail is reported: unix:/path or HOST:PORT by LMTP, smtp:HOST:PORT")
 	codes := fs.String("pg-codes", "", "Ottu's gateway codes, separated by commas")
 	fs.DurationVar(&cfg.Latency, "latency", 0, "added to every call and mail, such as 80ms")
 	fs.Float64Var(&cfg.Rate, "rate", 0, "calls a second per provider above which it throttles; 0 = no limit")

@@ -1,5 +1,6 @@
-// Command server takes HTTP: the payers' pages behind their links, and the payment provider's webhooks. It keeps nothing
-// of its own: run as many as wanted behind one address. SIGTERM stops it after the answers under way.
+// Command server takes HTTP: the payers' pages behind their links, and the payment provider's webhooks; and, if it is told
+// to, mail that comes back. It keeps nothing of its own: run as many as wanted behind one address. SIGTERM stops it after
+// the answers under way.
 package main
 
 import (
@@ -30,7 +31,11 @@ func main() {
 }
 
 const usage = `server takes HTTP on DUNLIN_LISTEN until it is told to stop: payment pages under /p/, Ottu's webhook at
-/hooks/ottu, the console for operators at /console/ (its first user: enqueue users add NAME --role admin), /healthz (this process lives) and /readyz (the ledger answers).
+/hooks/ottu, Twilio's at /hooks/twilio/status and /hooks/twilio/inbound, the console for operators at /console/ (its first
+user: enqueue users add NAME --role admin), /healthz (this process lives), /readyz (the ledger answers) and /metrics for
+Prometheus.
+
+With DUNLIN_BOUNCE_LISTEN it also takes mail that comes back, by LMTP or SMTP.
 
 It is configured by the environment alone; .env.example lists every variable. It needs a ledger (DUNLIN_DATABASE_URL), a
 Redis (DUNLIN_REDIS_URL), Ottu's address and keys, DUNLIN_PUBLIC_URL and DUNLIN_MERCHANT_NAME. Put a proxy with TLS in

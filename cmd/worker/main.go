@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 	}
 	defer w.Close()
 	if config.WorkerListen != "" {
-		stop, err := serveHealth(config.WorkerListen, w)
+		stop, err := serveHealth(config.WorkerListen, w, config.Metrics(w.Ledger, rdb, nil, log))
 		if err != nil {
 			return err
 		}
@@ -83,9 +83,10 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 	return err
 }
 
-// serveHealth answers /healthz (this process lives) and /readyz (the ledger answers).
-func serveHealth(addr string, w *setup.Worker) (stop func() error, err error) {
+// serveHealth answers /healthz (this process lives), /readyz (the ledger answers) and /metrics.
+func serveHealth(addr string, w *setup.Worker, metrics http.Handler) (stop func() error, err error) {
 	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, r *http.Request) {
 		if err := w.Ledger.Ping(r.Context()); err != nil {

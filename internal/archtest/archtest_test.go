@@ -36,7 +36,10 @@ var layers = []layer{
 	{"checkout/ottu", []string{"paylink", "checkout"}},
 	{"checkout/checkouttest", []string{"paylink", "checkout"}},
 	{"notify", []string{"paylink", "templates"}},
-	{"notify/email", []string{"paylink", "notify"}},
+	// What a mail status code means is asked by the sender, whose relay says it at once, and by the reader of bounces.
+	{"notify/mailstatus", []string{"paylink"}},
+	{"notify/bounce", []string{"paylink", "notify/mailstatus"}},
+	{"notify/email", []string{"paylink", "notify", "notify/mailstatus"}},
 	{"notify/twilio", []string{"paylink", "notify"}},
 	// jobs declares the interfaces it calls; the store, the file reader and the adapters are plugged in by cmd.
 	{"jobs/...", []string{"paylink", "notify", "templates", "jobs/..."}},
@@ -68,6 +71,7 @@ var homes = []struct {
 	{"github.com/twilio/twilio-go", []string{"notify/twilio"}},
 	{"github.com/wneessen/go-mail", []string{"notify/email"}},
 	{"github.com/gocarina/gocsv", []string{"batchfile"}},
+	{"github.com/emersion/go-message", []string{"notify/bounce"}},
 	{"modernc.org/sqlite", []string{"ledger/..."}},
 	{"github.com/jackc/pgx", []string{"ledger/...", "internal/testenv"}},
 	{"github.com/mattn/go-sqlite3", nil},   // needs cgo; modernc.org/sqlite does not

@@ -223,7 +223,7 @@ func eventCorrects(s *scene) {
 	s.paid(id, 12000)
 	s.adopt(x.ID, paylink.SessionPaid)
 	s.paid(id, 12000)
-	s.flags("")
+	s.flags("amount_differs")
 }
 
 func eventSuperseded(s *scene) {

@@ -15,6 +15,7 @@ var upkeepTests = []test{
 	{"usage", usage},
 	{"templates", templates},
 	{"walks", walks},
+	{"vitals", vitals},
 }
 
 func gates(s *scene) {

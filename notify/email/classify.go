@@ -10,6 +10,7 @@ import (
 
 	gomail "github.com/wneessen/go-mail"
 
+	"dunlin/notify/mailstatus"
 	"dunlin/paylink"
 )
 
@@ -25,48 +26,11 @@ const (
 	atDot     phase = "after the final dot"
 )
 
-// verdict is what a refusal means.
-type verdict struct {
-	kind     paylink.Kind
-	scope    paylink.Scope
-	cause    paylink.Cause
-	suppress bool
-}
-
-var (
-	// account keeps the row: it can be sent once a person has mended the account, sender or reputation.
-	account  = verdict{paylink.Temporary, paylink.ScopeAccount, paylink.CauseAccount, false}
-	gone     = verdict{paylink.Permanent, paylink.ScopeRow, paylink.CauseBadAddress, true}
-	doubtful = verdict{paylink.Permanent, paylink.ScopeRow, paylink.CauseBadAddress, false}
-	full     = verdict{paylink.Permanent, paylink.ScopeRow, paylink.CauseMailboxFull, false}
-	content  = verdict{paylink.Permanent, paylink.ScopeRow, paylink.CauseRejectedContent, false}
-	refused  = verdict{paylink.Permanent, paylink.ScopeRow, paylink.CauseRefused, false}
-)
-
-// byStatus judges a 5xx by its enhanced status code (RFC 3463) without the leading class; the first prefix that fits wins.
-var byStatus = []struct {
-	prefix string
-	verdict
-}{
-	{"1.7.", account}, // our own address is malformed
-	{"1.8.", account}, // or unknown
-	{"1.", gone},
-	{"2.1.", full}, // switched off
-	{"2.2.", full},
-	{"2.3.", content}, // longer than this mailbox takes
-	{"2.", refused},
-	{"3.4.", content},
-	{"4.1.", doubtful}, // what a large provider says of unknown users
-	{"4.4.", doubtful}, // the domain cannot be routed to
-	{"6.", content},
-	{"7.", account},
-}
-
 // byReply judges a 5xx that came without an enhanced code, by where it came and what it said.
-var byReply = map[phase]map[int]verdict{
-	atRcpt: {550: doubtful, 551: doubtful, 552: full, 553: doubtful},
-	atData: {552: content},
-	atDot:  {552: content, 554: content},
+var byReply = map[phase]map[int]mailstatus.Verdict{
+	atRcpt: {550: mailstatus.Doubtful, 551: mailstatus.Doubtful, 552: mailstatus.Full, 553: mailstatus.Doubtful},
+	atData: {552: mailstatus.Content},
+	atDot:  {552: mailstatus.Content, 554: mailstatus.Content},
 }
 
 // classify turns what happened into a Failure. It uses codes only: the relay's text often repeats the address.
@@ -75,20 +39,16 @@ func classify(at phase, err error) *paylink.Failure {
 	if !ok || reply.Code < 400 || reply.Code > 599 {
 		return broken(at, err)
 	}
-	enhanced := enhancedStatus(reply)
+	enhanced := mailstatus.Parse(reply.Msg, reply.Code/100)
 	f := &paylink.Failure{Detail: "refused " + string(at), Code: strconv.Itoa(reply.Code)}
 	if enhanced != "" {
 		f.Code += " " + enhanced
 	}
-	status := ""
-	if enhanced != "" {
-		status = enhanced[2:] + "."
-	}
-	v := permanent(at, reply.Code, status)
+	v := permanent(at, reply.Code, enhanced)
 	if reply.Code < 500 {
-		v = temporary(at, reply.Code, status)
+		v = temporary(at, reply.Code, enhanced)
 	}
-	f.Kind, f.Scope, f.Cause, f.Suppress = v.kind, v.scope, v.cause, v.suppress
+	f.Kind, f.Scope, f.Cause, f.Suppress = v.Kind, v.Scope, v.Cause, v.Suppress
 	return f
 }
 
@@ -123,54 +83,36 @@ func notSent(cause paylink.Cause, detail string) *paylink.Failure {
 }
 
 // permanent judges a 5xx. Up to MAIL nothing was said of the recipient, so it is we who are not wanted.
-func permanent(at phase, code int, status string) verdict {
-	tooBig := code == 552 || strings.HasPrefix(status, "3.4.")
+func permanent(at phase, code int, status string) mailstatus.Verdict {
+	tooBig := code == 552 || status == "5.3.4"
 	switch {
 	case code == 530 || code == 534 || code == 535 || code == 538:
-		return account
+		return mailstatus.Account
 	case at == atMail && tooBig:
-		return content
+		return mailstatus.Content
 	case at == atConnect || at == atMail:
-		return account
+		return mailstatus.Account
 	}
-	for _, rule := range byStatus {
-		if strings.HasPrefix(status, rule.prefix) {
-			return rule.verdict
-		}
-	}
-	if v, ok := byReply[at][code]; ok && (status == "" || status == "0.0.") {
+	if v, ok := mailstatus.Permanent(status); ok {
 		return v
 	}
-	return refused
+	if v, ok := byReply[at][code]; ok && (status == "" || status == "5.0.0") {
+		return v
+	}
+	return mailstatus.Refused
 }
 
 // temporary judges a 4xx. Before RCPT it is about us or the relay, later about this mail; 421 always ends the connection.
-func temporary(at phase, code int, status string) verdict {
-	v := verdict{kind: paylink.Temporary, scope: paylink.ScopeRow, cause: paylink.CauseUnavailable}
+func temporary(at phase, code int, status string) mailstatus.Verdict {
+	v := mailstatus.Verdict{Kind: paylink.Temporary, Scope: paylink.ScopeRow, Cause: paylink.CauseUnavailable}
 	if code == 421 || at == atConnect || at == atMail {
-		v.scope = paylink.ScopeProvider
+		v.Scope = paylink.ScopeProvider
 	}
 	switch {
-	case strings.HasPrefix(status, "7."):
-		v.cause = paylink.CauseRateLimited // greylisted, or too fast
-	case strings.HasPrefix(status, "2.") && v.scope == paylink.ScopeRow:
-		v.cause = paylink.CauseMailboxFull
+	case strings.HasPrefix(status, "4.7."):
+		v.Cause = paylink.CauseRateLimited // greylisted, or too fast
+	case strings.HasPrefix(status, "4.2.") && v.Scope == paylink.ScopeRow:
+		v.Cause = paylink.CauseMailboxFull
 	}
 	return v
-}
-
-// enhancedStatus returns the code such as 5.1.1 at the start of the relay's text, or "". One whose class contradicts the
-// reply code is not believed.
-func enhancedStatus(reply *textproto.Error) string {
-	word, _, _ := strings.Cut(strings.ReplaceAll(reply.Msg, "\n", " "), " ")
-	parts := strings.Split(word, ".")
-	if len(parts) != 3 || parts[0] != strconv.Itoa(reply.Code/100) {
-		return ""
-	}
-	for _, part := range parts[1:] {
-		if n, err := strconv.Atoi(part); err != nil || n < 0 || len(part) > 3 || part[0] == '+' {
-			return ""
-		}
-	}
-	return word
 }

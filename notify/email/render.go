@@ -38,6 +38,11 @@ func Render(from *mail.Address, m notify.Outgoing) ([]byte, error) {
 	if m.Language != "" {
 		msg.SetGenHeader(gomail.HeaderContentLang, m.Language)
 	}
+	if m.Unsubscribe != "" {
+		if err := msg.SetListUnsubscribeOneClick(m.Unsubscribe); err != nil {
+			return nil, invalid(paylink.CauseInternal, "the unsubscribe address is not https")
+		}
+	}
 	if m.Text != "" {
 		msg.AddAlternativeWriter(gomail.TypeTextPlain, writing(m.Text))
 	}
@@ -133,6 +138,8 @@ func unusable(m notify.Outgoing) *paylink.Failure {
 		return &paylink.Failure{Kind: paylink.Permanent, Scope: paylink.ScopeTemplate, Cause: paylink.CauseTemplate, Detail: "the mail is empty"}
 	case m.HTML != "" && !only(m.Boundary, ".-_", 60):
 		return invalid(paylink.CauseInternal, "boundary missing or malformed")
+	case m.Unsubscribe != "" && !only(m.Unsubscribe, ":/.-_[]", 900): // go-mail writes it as it is
+		return invalid(paylink.CauseInternal, "unsubscribe address malformed")
 	case len(m.Inline) > 0 && m.HTML == "":
 		return invalid(paylink.CauseInternal, "pictures without html")
 	}

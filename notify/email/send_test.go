@@ -79,7 +79,7 @@ func TestRefusals(t *testing.T) {
 		{"no such domain", "rcpt", reply(550, smtp.EnhancedCode{5, 1, 2}), paylink.Failure{Kind: perm, Scope: row, Cause: paylink.CauseBadAddress, Code: "550 5.1.2", Suppress: true}},
 		{"our address at RCPT", "rcpt", reply(550, smtp.EnhancedCode{5, 1, 8}), paylink.Failure{Kind: temp, Scope: account, Cause: paylink.CauseAccount, Code: "550 5.1.8"}},
 		{"550 alone", "rcpt", reply(550, bare), paylink.Failure{Kind: perm, Scope: row, Cause: paylink.CauseBadAddress, Code: "550"}},
-		{"disabled", "rcpt", reply(550, smtp.EnhancedCode{5, 2, 1}), paylink.Failure{Kind: perm, Scope: row, Cause: paylink.CauseMailboxFull, Code: "550 5.2.1"}},
+		{"disabled", "rcpt", reply(550, smtp.EnhancedCode{5, 2, 1}), paylink.Failure{Kind: perm, Scope: row, Cause: paylink.CauseMailboxFull, Suppress: true, Code: "550 5.2.1"}},
 		{"full for good", "rcpt", reply(552, smtp.EnhancedCode{5, 2, 2}), paylink.Failure{Kind: perm, Scope: row, Cause: paylink.CauseMailboxFull, Code: "552 5.2.2"}},
 		{"full for now", "rcpt", reply(452, smtp.EnhancedCode{4, 2, 2}), paylink.Failure{Kind: temp, Scope: row, Cause: paylink.CauseMailboxFull, Code: "452 4.2.2"}},
 		{"452 alone", "rcpt", reply(452, bare), paylink.Failure{Kind: temp, Scope: row, Cause: paylink.CauseUnavailable, Code: "452"}},

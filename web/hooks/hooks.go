@@ -1,18 +1,17 @@
-// Package hooks takes in what providers tell about payments. An event is verified, stored raw (without card data) and
-// only then answered; applying it follows at once where that is quick and in the background where it is not, and
+// Package hooks takes in what providers tell about payments and messages. An event is verified, stored raw (without card
+// data and without addresses) and only then answered; applying it follows at once where that is quick and in the background where it is not, and
 // [Receiver.Run] applies what a crash or an outage left.
 //
-// Ottu repeats a webhook after a timeout only: a 5xx loses it for good. So a verified event that cannot be stored is
+// Ottu repeats a webhook after a timeout only, Twilio a callback once: a 5xx loses it for good. So a verified event that cannot be stored is
 // held open, longer than Ottu waits, while storing is tried again. What is not verified is counted and named in the log
 // now and then; keeping all of it would let anybody fill the disk.
 //
-// The package decides nothing about money: that is the ledger's. It knows no provider's format either; a [Reader] does.
+// The package decides nothing about money or messages: that is the ledger's. It knows no provider's format either; a
+// [Reader], a [ReceiptReader] or a [ReplyReader] does.
 package hooks
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -24,11 +23,16 @@ import (
 	"dunlin/paylink"
 )
 
-// Ledger is what the receiver needs of the record.
-type Ledger interface {
+// Store is what every receiver needs of the record.
+type Store interface {
 	StoreEvent(ctx context.Context, provider, key string, raw []byte) (e paylink.StoredEvent, fresh bool, err error)
 	UnappliedEvents(ctx context.Context, provider string, after paylink.EventID, limit int) ([]paylink.StoredEvent, error)
 	CloseEvent(ctx context.Context, id paylink.EventID, outcome paylink.EventOutcome) error
+}
+
+// Ledger is what a receiver of payment events needs of the record.
+type Ledger interface {
+	Store
 	ApplyPayment(ctx context.Context, id paylink.EventID, ev paylink.PaymentEvent, seen *paylink.CheckoutSession) (paylink.EventOutcome, error)
 }
 
@@ -60,8 +64,6 @@ type Config struct {
 }
 
 const (
-	// maxBody is far above any real event.
-	maxBody = 256 << 10
 	// maxOpen deliveries are worked on at once; more wait for their turn.
 	maxOpen = 128
 	// storeTry bounds one try at storing; storePause lies between two.
@@ -75,9 +77,38 @@ const (
 // Stats counts deliveries since the start.
 type Stats struct{ Stored, Doubled, Forged, Lost int64 }
 
+// source is what the receivers differ in.
+type source interface {
+	// verify reports whether the delivery was signed with a key of ours. Everything else is asked of verified ones only.
+	verify(r *http.Request, body []byte) bool
+	// keep says what of a delivery is stored, and under which key; nil = nothing, and it is only answered. An error: it is
+	// no event at all.
+	keep(r *http.Request, body []byte) (key string, raw []byte, err error)
+	// apply applies what was kept, and closes the event. errLater: it was told of already, and is tried again.
+	apply(ctx context.Context, id paylink.EventID, raw []byte) (paylink.EventOutcome, error)
+	// answer tells the provider that all is well.
+	answer(w http.ResponseWriter)
+}
+
+// errLater is an event that waits for something else than us.
+var errLater = errors.New("later")
+
+// settings are a receiver's own.
+type settings struct {
+	provider string
+	store    Store
+	log      *slog.Logger
+	hold     time.Duration // how long a verified event is held while it cannot be stored
+	patience time.Duration // how long the answer waits for applying
+	maxBody  int64         // far above any real event
+	refusal  int           // the status that an unverified delivery gets
+	lostHint string        // what to do about an event that was not stored
+}
+
 // Receiver is the endpoint of one provider's webhook. It is safe for concurrent use.
 type Receiver struct {
-	Config
+	source
+	settings
 	open    chan struct{}
 	working sync.WaitGroup
 
@@ -99,16 +130,25 @@ func New(c Config) (*Receiver, error) {
 	if c.Hold <= 0 {
 		c.Hold = 20 * time.Second
 	}
-	if c.Patience <= 0 {
-		c.Patience = 2 * time.Second
+	return newReceiver(payments{c}, settings{provider: c.Provider, store: c.Ledger, log: c.Log, hold: c.Hold, patience: c.Patience,
+		maxBody: 256 << 10, refusal: http.StatusUnauthorized,
+		lostHint: "the provider will not repeat it, so look at its sessions"}), nil
+}
+
+func newReceiver(s source, c settings) *Receiver {
+	if c.patience <= 0 {
+		c.patience = 2 * time.Second
 	}
-	return &Receiver{Config: c, open: make(chan struct{}, maxOpen)}, nil
+	return &Receiver{source: s, settings: c, open: make(chan struct{}, maxOpen)}
 }
 
 // Stats counts what came in.
 func (h *Receiver) Stats() Stats {
 	return Stats{h.stored.Load(), h.doubled.Load(), h.forged.Load(), h.lost.Load()}
 }
+
+// Provider is whose events it receives, as the ledger names them.
+func (h *Receiver) Provider() string { return h.provider }
 
 // Close waits for what is being applied.
 func (h *Receiver) Close() { h.working.Wait() }
@@ -120,7 +160,7 @@ func (h *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.maxBody))
 	if err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			h.unverified(len(body))
@@ -130,28 +170,26 @@ func (h *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "cut short", http.StatusBadRequest)
 		return
 	}
-	if !h.Reader.Verify(body) {
+	if !h.verify(r, body) {
 		h.unverified(len(body))
-		http.Error(w, "not verified", http.StatusUnauthorized)
+		http.Error(w, "not verified", h.refusal)
 		return
 	}
-	raw := h.Reader.Redact(body)
-	if raw == nil {
+	key, raw, err := h.keep(r, body)
+	if err != nil {
 		http.Error(w, "not an event", http.StatusBadRequest)
 		return
 	}
-	ev, unreadable := h.Reader.Read(body)
-	key := ev.Key()
-	if unreadable != nil {
-		sum := sha256.Sum256(raw)
-		key = "raw " + hex.EncodeToString(sum[:])
+	if raw == nil {
+		h.answer(w)
+		return
 	}
 	// The sender may leave; the event is wanted all the same.
 	ctx := context.WithoutCancel(r.Context())
-	e, fresh, err := h.store(ctx, key, raw)
+	e, fresh, err := h.storeRaw(ctx, key, raw)
 	if err != nil {
 		h.lost.Add(1)
-		h.Log.Error("a verified payment event was not stored; the provider will not repeat it, so look at its sessions", "error", err)
+		h.log.Error("a verified event was not stored; "+h.lostHint, "provider", h.provider, "error", err)
 		http.Error(w, "not stored", http.StatusServiceUnavailable)
 		return
 	}
@@ -164,27 +202,25 @@ func (h *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		applied := make(chan struct{})
 		h.working.Go(func() {
 			defer close(applied)
-			h.apply(ctx, e.ID, ev, unreadable)
+			h.applyStored(ctx, e.ID, raw)
 		})
-		patience := time.NewTimer(h.Patience)
+		patience := time.NewTimer(h.patience)
 		defer patience.Stop()
 		select {
 		case <-applied:
 		case <-patience.C:
 		}
 	}
-	// 200 and nothing else: 201 would keep the payer on the provider's page.
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, "ok\n")
+	h.answer(w)
 }
 
-// store tries until it is stored or the delivery was held long enough.
-func (h *Receiver) store(ctx context.Context, key string, raw []byte) (e paylink.StoredEvent, fresh bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, h.Hold)
+// storeRaw tries until it is stored or the delivery was held long enough.
+func (h *Receiver) storeRaw(ctx context.Context, key string, raw []byte) (e paylink.StoredEvent, fresh bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, h.hold)
 	defer cancel()
 	for {
 		try, done := context.WithTimeout(ctx, storeTry)
-		e, fresh, err = h.Ledger.StoreEvent(try, h.Provider, key, raw)
+		e, fresh, err = h.store.StoreEvent(try, h.provider, key, raw)
 		done()
 		if err == nil {
 			return e, fresh, nil
@@ -199,31 +235,18 @@ func (h *Receiver) store(ctx context.Context, key string, raw []byte) (e paylink
 	}
 }
 
-// apply applies a stored event; what fails is left to Run.
-func (h *Receiver) apply(ctx context.Context, id paylink.EventID, ev paylink.PaymentEvent, unreadable error) {
+// applyStored applies a stored event; what fails is left to Run.
+func (h *Receiver) applyStored(ctx context.Context, id paylink.EventID, raw []byte) {
 	ctx, cancel := context.WithTimeout(ctx, applyTime)
 	defer cancel()
-	outcome, err := paylink.EventUnreadable, error(nil)
-	if unreadable != nil {
-		err = h.Ledger.CloseEvent(ctx, id, outcome)
-	} else {
-		outcome, err = h.Ledger.ApplyPayment(ctx, id, ev, nil)
+	outcome, err := h.apply(ctx, id, raw)
+	switch {
+	case errors.Is(err, errLater):
+	case err != nil:
+		h.log.Error("event not applied; it is tried again", "provider", h.provider, "event", id.String(), "error", err)
+	default:
+		h.log.Info("event", "provider", h.provider, "event", id.String(), "outcome", outcome)
 	}
-	if errors.Is(err, paylink.ErrUnconfirmed) {
-		var seen paylink.CheckoutSession
-		if ev.ProviderID != "" {
-			if seen, err = h.Ask(ctx, ev.ProviderID); err != nil && !errors.Is(err, paylink.ErrNotFound) {
-				h.Log.Warn("payment event waits until the provider can be asked", "event", id.String(), "error", err)
-				return
-			}
-		}
-		outcome, err = h.Ledger.ApplyPayment(ctx, id, ev, &seen)
-	}
-	if err != nil {
-		h.Log.Error("payment event not applied; it is tried again", "event", id.String(), "error", err)
-		return
-	}
-	h.Log.Info("payment event", "event", id.String(), "outcome", outcome)
 }
 
 func (h *Receiver) unverified(size int) {
@@ -231,7 +254,7 @@ func (h *Receiver) unverified(size int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if now := time.Now(); now.Sub(h.forgedTold) >= forgedQuiet {
-		h.Log.Warn("webhooks that are not signed with a key of ours were refused", "provider", h.Provider, "since_last", n-h.forgedThen, "last_bytes", size)
+		h.log.Warn("webhooks that are not signed with a key of ours were refused", "provider", h.provider, "since_last", n-h.forgedThen, "last_bytes", size)
 		h.forgedTold, h.forgedThen = now, n
 	}
 }
@@ -248,7 +271,7 @@ func (h *Receiver) Run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if err := h.Sweep(ctx, sweepAfter); err != nil && ctx.Err() == nil {
-			h.Log.Warn("stored payment events not read", "error", err)
+			h.log.Warn("stored events not read", "provider", h.provider, "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -261,7 +284,7 @@ func (h *Receiver) Run(ctx context.Context) {
 // Sweep applies, once each, the stored events that are older than age and have no outcome.
 func (h *Receiver) Sweep(ctx context.Context, age time.Duration) error {
 	for after := paylink.EventID(0); ; {
-		page, err := h.Ledger.UnappliedEvents(ctx, h.Provider, after, sweepPage)
+		page, err := h.store.UnappliedEvents(ctx, h.provider, after, sweepPage)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -269,8 +292,7 @@ func (h *Receiver) Sweep(ctx context.Context, age time.Duration) error {
 			if after = e.ID; time.Since(e.ReceivedAt) < age {
 				continue
 			}
-			ev, unreadable := h.Reader.Read(e.Raw)
-			if h.apply(ctx, e.ID, ev, unreadable); ctx.Err() != nil {
+			if h.applyStored(ctx, e.ID, e.Raw); ctx.Err() != nil {
 				return ctx.Err()
 			}
 		}

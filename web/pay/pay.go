@@ -45,6 +45,8 @@ type Config struct {
 	Log      *slog.Logger
 	// Language is that of a page about nobody's request, when the reader's browser asks for neither of ours.
 	Language string
+	// Silence is what the unsubscribe page needs; nil = there is no such page.
+	Silence Silence
 	// FormTargets are further origins to which the payer may be sent on; every https address is allowed as it is.
 	FormTargets []string
 }
@@ -55,6 +57,7 @@ type Pages struct {
 	policy string
 	// By reader and by link: reading is cheap, a button may cost a call to the provider.
 	readers, links, pressers, presses *throttle
+	stops                             stopThrottles
 }
 
 // startedFor is how long after a click the page reminds of it.
@@ -70,7 +73,7 @@ func New(c Config) (*Pages, error) {
 	}
 	p := &Pages{Config: c,
 		readers: newThrottle(300, time.Minute), links: newThrottle(120, time.Minute),
-		pressers: newThrottle(120, time.Minute), presses: newThrottle(10, time.Minute)}
+		pressers: newThrottle(120, time.Minute), presses: newThrottle(10, time.Minute), stops: newStopThrottles()}
 	// Browsers hold every hop behind a form to form-action: the provider's page and the bank's, which nobody can list.
 	p.policy = strings.TrimSpace("default-src 'none'; style-src " + c.Texts.PageStyle() +
 		"; base-uri 'none'; frame-ancestors 'none'; form-action 'self' https: " + strings.Join(c.FormTargets, " "))
@@ -83,6 +86,7 @@ func (p *Pages) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /p/{token}/return", p.back)
 	mux.HandleFunc("POST /p/{token}/pay", p.pay)
 	mux.HandleFunc("POST /p/{token}/check", p.check)
+	p.mountStop(mux)
 	mux.HandleFunc("/p/", func(w http.ResponseWriter, r *http.Request) {
 		p.nobody(w, r, http.StatusNotFound, templates.PageUnknown)
 	})
@@ -322,9 +326,13 @@ func (p *Pages) write(w http.ResponseWriter, status int, d templates.Page) {
 		http.Error(w, "please try again later", http.StatusInternalServerError)
 		return
 	}
+	p.send(w, status, d.Lang, page)
+}
+
+func (p *Pages) send(w http.ResponseWriter, status int, lang string, page []byte) {
 	p.headers(w)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Language", d.Lang)
+	w.Header().Set("Content-Language", lang)
 	w.WriteHeader(status)
 	_, _ = w.Write(page)
 }

@@ -93,7 +93,7 @@ func newWorld(t *testing.T, address string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.hook.Close)
-	pages, err := pay.New(pay.Config{Ledger: w.db, Desk: desk, Texts: texts, Merchant: "Al Noor School", Language: "en"})
+	pages, err := pay.New(pay.Config{Ledger: w.db, Desk: desk, Texts: texts, Merchant: "Al Noor School", Language: "en", Silence: w.db})
 	if err != nil {
 		t.Fatal(err)
 	}

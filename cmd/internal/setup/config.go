@@ -37,6 +37,10 @@ type Config struct {
 	// Default: unset, the worker listens nowhere.
 	WorkerListen string `env:"DUNLIN_WORKER_LISTEN"`
 
+	// DUNLIN_METRICS_TOKEN: whoever asks for /metrics must send it as a bearer token. Default: unset, /metrics answers
+	// callers on the same machine only.
+	MetricsToken Secret `env:"DUNLIN_METRICS_TOKEN"`
+
 	// DUNLIN_PUBLIC_URL: where payers and providers reach the server, https unless it is this machine. Default: unset,
 	// messages carry the payment provider's own link, and nothing is heard by webhook.
 	PublicURL string `env:"DUNLIN_PUBLIC_URL"`
@@ -81,12 +85,31 @@ type Config struct {
 	// DUNLIN_MAIL_FROM: sender of email, as Name <mailbox@host> or mailbox@host. Required for email; no default.
 	MailFrom string `env:"DUNLIN_MAIL_FROM"`
 
+	// DUNLIN_BOUNCE_ADDRESS: mailbox that mail comes back to, as bounces@mail.example.com, at most 11 characters before its
+	// @. Each email is sent from an address of its own, bounces+TAG@mail.example.com, all of which must reach
+	// DUNLIN_BOUNCE_LISTEN or a mailbox for enqueue bounces import. Needs DUNLIN_LINK_KEY. Default: unset, email is sent
+	// from DUNLIN_MAIL_FROM, and bounces come back there.
+	BounceAddress string `env:"DUNLIN_BOUNCE_ADDRESS"`
+	// DUNLIN_BOUNCE_LISTEN: where the server takes bounces: unix:/path or HOST:PORT for LMTP, smtp:HOST:PORT for SMTP.
+	// Needs DUNLIN_BOUNCE_ADDRESS. Default: unset, the server takes no mail.
+	BounceListen string `env:"DUNLIN_BOUNCE_LISTEN"`
+	// DUNLIN_LINK_KEY: secret of at least 16 characters by which addresses of our own making are signed, so that nobody
+	// can invent a bounce. Required for DUNLIN_BOUNCE_ADDRESS; no default.
+	LinkKey Secret `env:"DUNLIN_LINK_KEY"`
+	// DUNLIN_LINK_KEY_OLD: the secret before, accepted as well for as long as mail sent under it may come back: a week.
+	// Default: unset.
+	LinkKeyOld Secret `env:"DUNLIN_LINK_KEY_OLD"`
+
 	// TWILIO_ACCOUNT_SID: the Twilio account. Required for sms and whatsapp; no default.
 	TwilioAccountSID string `env:"TWILIO_ACCOUNT_SID"`
 
 	// TWILIO_AUTH_TOKEN: the Twilio account's token; status callbacks are verified by it too. Required for sms and
 	// whatsapp; no default.
 	TwilioAuthToken Secret `env:"TWILIO_AUTH_TOKEN"`
+
+	// TWILIO_AUTH_TOKEN_OLD: the token before, by which callbacks are accepted as well while Twilio changes to the new one.
+	// Default: unset.
+	TwilioAuthTokenOld Secret `env:"TWILIO_AUTH_TOKEN_OLD"`
 
 	// DUNLIN_TWILIO_URL: another base address of the Twilio API, https unless it is this machine. Default: unset,
 	// Twilio's own.

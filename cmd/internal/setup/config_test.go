@@ -46,11 +46,12 @@ func whole() env {
 		"DUNLIN_ADMIN_ALERT": "https://chat.example/alert-key", "DUNLIN_SAVED_CARDS": "on", "DUNLIN_LOG_LEVEL": "warn",
 		"DUNLIN_DEFAULT_TIMEZONE": "Asia/Kuwait", "DUNLIN_DEFAULT_CURRENCY": "KWD", "DUNLIN_DEFAULT_COUNTRY": "KW",
 		"DUNLIN_DEFAULT_CHANNELS": "email+whatsapp>sms", "DUNLIN_ON_UNKNOWN": "email=hold", "DUNLIN_RETENTION_DAYS": "365",
-		"DUNLIN_SMS_PRICE": "0.045 USD",
+		"DUNLIN_SMS_PRICE": "0.045 USD", "DUNLIN_BOUNCE_ADDRESS": "bounces@mail.shop.example", "DUNLIN_BOUNCE_LISTEN": "unix:/run/dunlin/bounces",
+		"DUNLIN_LINK_KEY": "link-key-of-some-length", "DUNLIN_LINK_KEY_OLD": "old-key-of-some-length",
 	}
 }
 
-var allSecrets = []string{"db-pass", "redis-pass", "ottu-key", "hmac-key", "smtp-pass", "twilio-token", "alert-key"}
+var allSecrets = []string{"db-pass", "redis-pass", "ottu-key", "hmac-key", "smtp-pass", "twilio-token", "alert-key", "link-key-of-some-length", "old-key-of-some-length"}
 
 func TestDefaults(t *testing.T) {
 	c, err := env{}.load()

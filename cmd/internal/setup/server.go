@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"dunlin/checkout/ottu"
@@ -24,7 +25,10 @@ type Server struct {
 	Handler http.Handler
 	Hooks   *hooks.Receiver
 	Console *console.Console
+	// Twilio takes callbacks about messages and payers' answers; empty without an account.
+	Twilio  []*hooks.Receiver
 	worker  *Worker
+	bounces *bounces
 }
 
 // NewServer wires a server from the configuration.
@@ -40,7 +44,10 @@ func (c Config) NewServer(ctx context.Context, opt WorkerOptions) (*Server, erro
 		return nil, err
 	}
 	s := &Server{worker: w}
-	if s.Handler, err = c.routes(s, opt); err != nil {
+	if s.Handler, err = c.routes(s, opt); err == nil {
+		s.bounces, err = c.newBounces(w, opt.Log)
+	}
+	if err != nil {
 		w.Close()
 		return nil, err
 	}
@@ -58,7 +65,7 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 		Reader: ottu.Events{Keys: []string{string(c.OttuHMACKey), string(c.OttuHMACKeyOld)}}}); err != nil {
 		return nil, err
 	}
-	cfg := pay.Config{Ledger: w.Ledger, Desk: desk, Texts: w.texts, Merchant: c.MerchantName, Log: opt.Log, Language: c.DefaultLanguage}
+	cfg := pay.Config{Ledger: w.Ledger, Silence: w.Ledger, Desk: desk, Texts: w.texts, Merchant: c.MerchantName, Log: opt.Log, Language: c.DefaultLanguage}
 	if u, err := url.Parse(c.OttuURL); err == nil && u.Scheme == "http" { // a stand-in on this machine
 		cfg.FormTargets = []string{u.Scheme + "://" + u.Host, strings.TrimSuffix(c.PublicURL, "/")}
 	}
@@ -73,6 +80,10 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 	pages.Mount(mux)
 	s.Console.Mount(mux)
 	mux.Handle("POST /hooks/ottu", s.Hooks)
+	if err := c.twilioHooks(s, mux, opt.Log); err != nil {
+		return nil, err
+	}
+	mux.Handle("GET /metrics", c.Metrics(w.Ledger, opt.Redis, s, opt.Log))
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
@@ -100,11 +111,25 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	server.RegisterOnShutdown(s.Console.Stop) // who watches a batch would hold it open
 	sweep, stop := context.WithCancel(context.WithoutCancel(ctx))
-	swept := make(chan struct{})
-	go func() { defer close(swept); s.Hooks.Run(sweep) }()
-	defer func() { stop(); <-swept; s.Hooks.Close() }()
-	failed := make(chan error, 1)
+	var sweeping sync.WaitGroup
+	receivers := append([]*hooks.Receiver{s.Hooks}, s.Twilio...)
+	for _, h := range receivers {
+		sweeping.Go(func() { h.Run(sweep) })
+	}
+	defer func() {
+		stop()
+		sweeping.Wait()
+		for _, h := range receivers {
+			h.Close()
+		}
+	}()
+	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(l) }()
+	sweeping.Go(func() {
+		if err := s.bounces.run(sweep); err != nil {
+			failed <- err
+		}
+	})
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
@@ -119,4 +144,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // Close closes what the server stands on, after Serve has returned.
-func (s *Server) Close() error { return errors.Join(s.Console.Close(), s.worker.Close()) }
+func (s *Server) Close() error {
+	return errors.Join(s.Console.Close(), s.bounces.close(), s.worker.Close())
+}

@@ -8,6 +8,7 @@ import (
 	"net/mail"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -101,7 +102,7 @@ func (c Config) newWorker(ctx context.Context, opt WorkerOptions) (w *Worker, er
 	}
 	cfg := jobs.Config{
 		Ledger: w.Ledger, Queue: jobs.NewAsynqQueue(opt.Redis), Checkout: ottuCheckout{checkout},
-		Senders: map[paylink.Channel]notify.Sender{}, Finders: map[paylink.Channel]notify.Finder{},
+		Senders: map[paylink.Channel]notify.Sender{}, Finders: map[paylink.Channel]notify.Finder{}, Fetchers: map[paylink.Channel]jobs.Fetcher{},
 		Builder: c.builder(texts), Log: opt.Log, Name: name, Backoff: opt.Backoff, OnUnknown: c.OnUnknown,
 		Window: c.windows(),
 	}
@@ -129,6 +130,30 @@ func (c Config) newWorker(ctx context.Context, opt WorkerOptions) (w *Worker, er
 	return w, err
 }
 
+// Run works the queues, and asks about sessions whose webhooks may be lost, until ctx ends. See [jobs.Worker.Run].
+func (w *Worker) Run(ctx context.Context, c jobs.RunConfig) error {
+	asking, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { w.reconciler().Run(asking) })
+	err := w.Worker.Run(ctx, c)
+	stop()
+	running.Wait()
+	return err
+}
+
+func (w *Worker) reconciler() *jobs.Reconciler {
+	return jobs.NewReconciler(w.Worker, w.Ledger, w.limiter.For(jobs.ClassReconcile))
+}
+
+// NewReconciler wires what asks the payment provider about sessions by hand. close releases what it stands on.
+func (c Config) NewReconciler(ctx context.Context, opt WorkerOptions) (r *jobs.Reconciler, close func() error, err error) {
+	w, err := c.newWorker(ctx, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	return w.reconciler(), w.Close, nil
+}
+
 // mailConnections bounds the connections to the mail relay. They are opened as the rate asks for them, so a worker that
 // sends ten mails a second has one or two; each is held while the ledger is asked before the final dot.
 const mailConnections = 24
@@ -139,7 +164,11 @@ func (c Config) addChannels(w *Worker, cfg *jobs.Config) error {
 		if err := c.NeedChannels(paylink.Email); err != nil {
 			return err
 		}
-		sender, err := email.New(email.Config{URL: string(c.SMTPURL), From: c.MailFrom, Pool: mailConnections})
+		returnPath, err := c.returnPath()
+		if err != nil {
+			return err
+		}
+		sender, err := email.New(email.Config{URL: string(c.SMTPURL), From: c.MailFrom, Pool: mailConnections, ReturnPath: returnPath})
 		if err != nil {
 			return fmt.Errorf("set up email: %w", err)
 		}
@@ -156,12 +185,12 @@ func (c Config) addChannels(w *Worker, cfg *jobs.Config) error {
 		}
 		client, err := twilio.New(twilio.Config{
 			AccountSID: c.TwilioAccountSID, AuthToken: string(c.TwilioAuthToken), BaseURL: c.TwilioURL,
-			SMSFrom: c.SMSFrom, WhatsAppFrom: c.WhatsAppFrom,
+			SMSFrom: c.SMSFrom, WhatsAppFrom: c.WhatsAppFrom, StatusCallback: c.hookURL(statusHook),
 		})
 		if err != nil {
 			return fmt.Errorf("set up %s: %w", ch, err)
 		}
-		cfg.Senders[ch], cfg.Finders[ch] = client, client
+		cfg.Senders[ch], cfg.Finders[ch], cfg.Fetchers[ch] = client, client, client
 		w.Channels = append(w.Channels, ch)
 	}
 	return nil

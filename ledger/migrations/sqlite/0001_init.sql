@@ -130,11 +130,15 @@ CREATE TABLE sessions (
   expires_at   BIGINT,
   revealed_at  BIGINT,                         -- when somebody was first given its link
   ended_at     BIGINT,
-  asked_at     BIGINT                           -- when a payer last had the provider asked about it
+  asked_at     BIGINT,                          -- when a payer last had the provider asked about it
+  look_at      BIGINT,                          -- when to ask the provider whether it was paid; NULL = no need
+  looks        BIGINT NOT NULL DEFAULT 0        -- how often that was asked
 );
 CREATE UNIQUE INDEX sessions_one_live ON sessions (request_id) WHERE state = 'intent' OR state = 'open' OR state = 'pending' OR state = 'attempted';
 CREATE INDEX sessions_request ON sessions (request_id);
 CREATE INDEX sessions_check ON sessions (check_at) WHERE check_at IS NOT NULL;
+-- The largest sums are looked at first: by the number of their digits, and of equally large ones the oldest.
+CREATE INDEX sessions_look ON sessions (length(CAST(amount AS TEXT)), look_at, request_id) WHERE look_at IS NOT NULL;
 
 CREATE TABLE messages (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -154,6 +158,7 @@ CREATE TABLE messages (
   code         TEXT   NOT NULL DEFAULT '',
   possible_duplicate BOOLEAN NOT NULL DEFAULT FALSE,
   segments     BIGINT NOT NULL DEFAULT 0,
+  receipt_at   BIGINT,                         -- when to ask the provider for its receipt; NULL = no need
   created_at   BIGINT NOT NULL,
   updated_at   BIGINT NOT NULL,
   UNIQUE (request_id, purpose, channel, n),
@@ -163,6 +168,8 @@ CREATE TABLE messages (
 CREATE INDEX messages_wake ON messages (channel, (request_id >> 32), wake_at) WHERE wake_at IS NOT NULL;
 
 CREATE INDEX messages_lost ON messages (id) WHERE state = 'unknown' OR state = 'held';
+-- Messages without a final word, whose provider is asked in the end; those are few when callbacks arrive.
+CREATE INDEX messages_receipt ON messages (channel, receipt_at) WHERE receipt_at IS NOT NULL;
 
 CREATE TABLE attempts (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -178,6 +185,7 @@ CREATE TABLE attempts (
   ended_at      BIGINT,
   template_hash TEXT   NOT NULL DEFAULT '',
   bytes_hash    TEXT   NOT NULL DEFAULT '',    -- SHA-256 of what was sent
+  address_hash  TEXT   NOT NULL DEFAULT '',    -- whom it was sent to, as in suppressions
   provider_ref  TEXT   NOT NULL DEFAULT '',
   kind          TEXT   NOT NULL DEFAULT '' CHECK (kind = '' OR kind = 'permanent' OR kind = 'temporary' OR kind = 'unknown'),
   cause         TEXT   NOT NULL DEFAULT '',
@@ -248,6 +256,7 @@ CREATE TABLE payments (
   at          BIGINT NOT NULL,
   UNIQUE (request_id, kind, ref)
 );
+CREATE INDEX payments_found ON payments (at) WHERE source = 'retrieve';
 
 -- What providers told us, raw, before it was applied. Card tokens are dropped at intake; raw is emptied after 90 days.
 CREATE TABLE provider_events (
@@ -263,6 +272,7 @@ CREATE TABLE provider_events (
   UNIQUE (provider, dedupe)
 );
 CREATE INDEX provider_events_unapplied ON provider_events (provider, id) WHERE applied_at IS NULL;
+CREATE INDEX provider_events_odd ON provider_events (provider, id) WHERE outcome = 'unknown_order' OR outcome = 'session_differs' OR outcome = 'unreadable' OR outcome = 'unsupported';
 
 -- What a person should look at.
 CREATE TABLE flags (
