@@ -131,17 +131,23 @@ func (w *Worker) settleNow(ctx context.Context, wake paylink.Wake) error {
 	if err != nil {
 		return stale(err)
 	}
-	ended, absent, wait := false, false, time.Duration(0)
+	var did settling
+	absent := false
 	callCtx, cancel := context.WithTimeout(ctx, w.CheckoutTimeout)
 	defer cancel()
-	if c.Mode == paylink.SettleEnding {
-		ended, wait, err = w.end(callCtx, c)
-	} else {
+	switch c.Mode {
+	case paylink.SettleEnding:
+		did, err = w.end(callCtx, c)
+		absent = errors.Is(err, paylink.ErrNotFound)
+	case paylink.SettleAmend:
+		did, err = w.amend(callCtx, c)
+		absent = errors.Is(err, paylink.ErrNotFound)
+	default:
 		err = w.Checkout.ExpireOrder(callCtx, c.Session.OrderNo)
-		ended = err == nil
+		did.ended = err == nil
 		absent = err != nil && paylink.AsFailure(err).Kind == paylink.Permanent
 	}
-	f := &paylink.Failure{RetryAfter: wait}
+	f := &paylink.Failure{RetryAfter: did.wait}
 	switch {
 	case err == nil || absent:
 		w.gates.ok(ctx, ProviderCheckout)
@@ -151,9 +157,21 @@ func (w *Worker) settleNow(ctx context.Context, wake paylink.Wake) error {
 		w.slowDown(ctx, ProviderCheckout, f)
 	}
 	at := w.Ledger.Now().Add(w.backoff(c.Checks, f))
+	if did.wait > 0 { // at that very time: whoever was busy then is busy no longer
+		at = w.Ledger.Now().Add(did.wait)
+	}
+	return w.settled(ctx, c, did, absent, at)
+}
+
+// settled records how settling went, and goes on with what waited for it.
+func (w *Worker) settled(ctx context.Context, c paylink.SettleClaim, did settling, absent bool, at time.Time) error {
 	var wakes []paylink.Wake
-	err = w.record(ctx, "record settled session", func(ctx context.Context) (err error) {
-		wakes, err = w.Ledger.Settled(ctx, c, ended, absent, at, w.SessionLife)
+	err := w.record(ctx, "record settled session", func(ctx context.Context) (err error) {
+		if did.changed {
+			wakes, err = w.Ledger.Amended(ctx, c)
+		} else {
+			wakes, err = w.Ledger.Settled(ctx, c, did.ended, absent, at, w.SessionLife)
+		}
 		return err
 	})
 	w.wakeUp(ctx, wakes...)
@@ -165,24 +183,24 @@ func (w *Worker) settleNow(ctx context.Context, wake paylink.Wake) error {
 const inThreeDSecure = 15 * time.Minute
 
 // end ends a live session at the provider. A session that is neither ended nor failed to is looked at again after wait.
-func (w *Worker) end(ctx context.Context, c paylink.SettleClaim) (ended bool, wait time.Duration, err error) {
-	ended, refused, err := w.endAtProvider(ctx, c, func(paylink.SessionState) bool { return c.Ending != "canceled" && c.Checks == 0 })
-	if !ended && !refused && err == nil {
-		wait = inThreeDSecure
+func (w *Worker) end(ctx context.Context, c paylink.SettleClaim) (did settling, err error) {
+	did.ended, did.refused, err = w.endAtProvider(ctx, c, func(paylink.SessionState) bool { return c.Ending != "canceled" && c.Checks == 0 })
+	if !did.ended && !did.refused && err == nil {
+		did.wait = inThreeDSecure
 	}
-	return ended, wait, err
+	return did, err
 }
 
 // endAtProvider looks first: what is paid or authorized is not ended, nor what somebody is being busy with, if wait says
 // so. refused says that the provider would not end it and that it lives on.
 func (w *Worker) endAtProvider(ctx context.Context, c paylink.SettleClaim, wait func(paylink.SessionState) bool) (ended, refused bool, err error) {
-	state, err := w.look(ctx, c)
+	seen, err := w.look(ctx, c)
 	switch {
 	case err != nil:
 		return false, false, err
-	case !state.Live(): // paid or authorized, which nothing ends, or dead
+	case !seen.State.Live(): // paid or authorized, which nothing ends, or dead
 		return true, false, nil
-	case state != paylink.SessionOpen && wait(state):
+	case seen.State != paylink.SessionOpen && wait(seen.State):
 		return false, false, nil
 	}
 	err = w.Checkout.ExpireOrder(ctx, c.Session.OrderNo)
@@ -193,15 +211,15 @@ func (w *Worker) endAtProvider(ctx context.Context, c paylink.SettleClaim, wait 
 		return false, false, err
 	}
 	// Refused: it may be dead or paid by now. Only a look can tell.
-	state, err = w.look(ctx, c)
-	return err == nil && !state.Live(), err == nil && state.Live(), err
+	seen, err = w.look(ctx, c)
+	return err == nil && !seen.State.Live(), err == nil && seen.State.Live(), err
 }
 
 // look asks the provider where a session stands and writes it down.
-func (w *Worker) look(ctx context.Context, c paylink.SettleClaim) (paylink.SessionState, error) {
+func (w *Worker) look(ctx context.Context, c paylink.SettleClaim) (paylink.CheckoutSession, error) {
 	seen, err := w.Checkout.Retrieve(ctx, c.Session.ProviderID)
 	if err != nil {
-		return "", err
+		return seen, err
 	}
-	return seen.State, w.Ledger.AdoptState(ctx, c.Session.ID, seen)
+	return seen, w.Ledger.AdoptState(ctx, c.Session.ID, seen)
 }

@@ -58,6 +58,8 @@ const (
 	// clickWait is how long a payer waits for the rate limit, makingWait for a session that another click is making.
 	clickWait, makingWait = 3 * time.Second, 5 * time.Second
 	makingPoll            = 100 * time.Millisecond
+	// othersPause is how long a click waits before it looks again at a session that somebody else is changing or ending.
+	othersPause = 500 * time.Millisecond
 	// nearDeath is what a session must have left to be given to a payer: gateways need up to 11 minutes.
 	nearDeath = 10 * time.Minute
 	// clickTime bounds one click as a whole, clickCall one call for it.
@@ -198,7 +200,7 @@ func (d *Desk) createFailed(ctx context.Context, c paylink.SessionClaim, f *payl
 	return AnswerDown, nil
 }
 
-// replace ends the live session so that another can take its place.
+// replace ends the live session so that another can take its place, or brings it to what its request has become.
 func (d *Desk) replace(ctx context.Context, v paylink.PayerView) (Answer, error) {
 	w, s := d.worker, v.Live
 	wake := clickWake(int64(v.Request.ID))
@@ -213,21 +215,30 @@ func (d *Desk) replace(ctx context.Context, v paylink.PayerView) (Answer, error)
 	} else {
 		c, err = w.Ledger.ClaimSettle(ctx, s.ID, s.Check, d.options())
 	}
+	if errors.Is(err, paylink.ErrConflict) { // another is at it
+		return "", sleep(ctx, othersPause)
+	}
 	if err != nil {
 		return "", stale(err)
 	}
 	callCtx, cancel := context.WithTimeout(ctx, 2*clickCall)
 	defer cancel()
 	now := w.Ledger.Now()
-	busy := now.Sub(v.EngagedAt) < inThreeDSecure
-	ended, refused, err := w.endAtProvider(callCtx, c, func(paylink.SessionState) bool { return busy })
+	var did settling
+	if c.Mode == paylink.SettleAmend {
+		did, err = w.amend(callCtx, c)
+	} else {
+		busy := now.Sub(v.EngagedAt) < inThreeDSecure
+		did.ended, did.refused, err = w.endAtProvider(callCtx, c, func(paylink.SessionState) bool { return busy })
+		did.wait = inThreeDSecure
+	}
 	answer, again := AnswerDown, now.Add(w.backoff(c.Checks, &paylink.Failure{}))
 	switch {
-	case ended:
+	case did.ended, did.changed:
 		answer = ""
-	case err == nil && !refused:
-		answer, again = AnswerProcessing, now.Add(inThreeDSecure)
-	case refused:
+	case err == nil && !did.refused:
+		answer, again = AnswerProcessing, now.Add(did.wait)
+	case did.refused:
 		if err := d.ledger.NotEnded(ctx, s.Session); err != nil {
 			return "", err
 		}
@@ -241,13 +252,7 @@ func (d *Desk) replace(ctx context.Context, v paylink.PayerView) (Answer, error)
 	} else {
 		return "", err
 	}
-	var wakes []paylink.Wake
-	err = w.record(ctx, "record replaced session", func(ctx context.Context) (err error) {
-		wakes, err = w.Ledger.Settled(ctx, c, ended, false, again, w.SessionLife)
-		return err
-	})
-	w.wakeUp(ctx, wakes...)
-	return answer, stale(err)
+	return answer, w.settled(ctx, c, did, false, again)
 }
 
 // Check asks the provider how the debt's session stands, unless it was asked a moment ago, and writes it down.

@@ -125,7 +125,7 @@ func (w *Worker) Upkeep(ctx context.Context) {
 	}()
 	ticker := time.NewTicker(feedEvery)
 	defer ticker.Stop()
-	var leaseUntil, nextSweep, nextLook time.Time
+	var leaseUntil, nextSweep, nextLook, nextTidy time.Time
 	mine := false
 	for {
 		select {
@@ -165,6 +165,13 @@ func (w *Worker) Upkeep(ctx context.Context) {
 		}
 		if err := w.Advance(ctx); err != nil {
 			w.complain(ctx, "advance batches", err)
+		}
+		if now.Before(nextTidy) {
+			continue
+		}
+		nextTidy = now.Add(tidyEvery)
+		if err := w.Tidy(ctx); err != nil {
+			w.complain(ctx, "erase what was kept long enough", err)
 		}
 	}
 }

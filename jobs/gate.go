@@ -263,14 +263,17 @@ func (g *gates) halt(ctx context.Context, p Provider, why string) {
 
 // ResumeProvider lets a halted or open provider be tested at once. Called by a person, and when a worker starts: its
 // configuration may be the new one.
-func ResumeProvider(ctx context.Context, l Ledger, p Provider) (was paylink.Gate, err error) {
+func ResumeProvider(ctx context.Context, l Ledger, p Provider, actor, why string) (was paylink.Gate, err error) {
 	now := l.Now()
 	_, _, err = l.ChangeGate(ctx, string(p), func(x paylink.Gate) paylink.Gate {
 		was = x
 		if x.State == paylink.GateClosed {
 			return x
 		}
-		x.State, x.Until, x.Opened = paylink.GateOpen, now, 0
+		x.State, x.Until, x.Opened, x.Actor = paylink.GateOpen, now, 0, actor
+		if why != "" {
+			x.Why = "resumed: " + why
+		}
 		return x
 	})
 	return was, err

@@ -88,7 +88,7 @@ func TestAccountErrors(t *testing.T) {
 				w.box.ClearFaults()
 				w.plugIn("", "", "")
 				w.restart()
-				was, err := jobs.ResumeProvider(t.Context(), w.db, tt.provider)
+				was, err := jobs.ResumeProvider(t.Context(), w.db, tt.provider, "clerk", "mended")
 				if err != nil || was.State != paylink.GateHalted {
 					t.Errorf("resuming: it was %s, error %v; want halted", was.State, err)
 				}
@@ -126,7 +126,7 @@ func TestChannelThatIsNotConfigured(t *testing.T) {
 		}
 		w.plugIn("", "", "")
 		w.restart()
-		if _, err := jobs.ResumeProvider(t.Context(), w.db, jobs.ProviderSMS); err != nil {
+		if _, err := jobs.ResumeProvider(t.Context(), w.db, jobs.ProviderSMS, "clerk", "mended"); err != nil {
 			t.Fatal(err)
 		}
 		w.settle()

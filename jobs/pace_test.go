@@ -113,7 +113,7 @@ func TestHaltedChannelGathersNothing(t *testing.T) {
 			}
 		}
 		w.box.ClearFaults()
-		if _, err := jobs.ResumeProvider(t.Context(), w.db, jobs.ProviderSMS); err != nil {
+		if _, err := jobs.ResumeProvider(t.Context(), w.db, jobs.ProviderSMS, "clerk", "mended"); err != nil {
 			t.Fatal(err)
 		}
 		w.settle()

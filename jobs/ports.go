@@ -20,6 +20,7 @@ type Ledger interface {
 	LoseSession(ctx context.Context, c paylink.SessionClaim) (paylink.Wake, error)
 	ClaimSettle(ctx context.Context, id paylink.SessionID, epoch int64, opt paylink.ClaimOptions) (paylink.SettleClaim, error)
 	Settled(ctx context.Context, c paylink.SettleClaim, ended, absent bool, retryAt time.Time, life time.Duration) ([]paylink.Wake, error)
+	Amended(ctx context.Context, c paylink.SettleClaim) ([]paylink.Wake, error)
 	AdoptState(ctx context.Context, id paylink.SessionID, seen paylink.CheckoutSession) error
 
 	ClaimMessage(ctx context.Context, id paylink.MessageID, epoch int64, opt paylink.ClaimOptions) (paylink.MessageClaim, []paylink.Wake, error)
@@ -45,13 +46,17 @@ type Ledger interface {
 	TakeLease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
 	DropLease(ctx context.Context, name, holder string) error
 	Used(ctx context.Context, provider string, at time.Time) (int64, error)
+	TidyLedger
 	ReceiptLedger
 }
 
 // Checkout is what the handlers need of the payment provider. Errors are [*paylink.Failure]s.
 type Checkout interface {
 	Create(ctx context.Context, o paylink.CheckoutOrder) (paylink.CheckoutSession, error)
+	// Retrieve reads a session; for one that the provider does not have errors.Is(err, paylink.ErrNotFound) holds.
 	Retrieve(ctx context.Context, providerID string) (paylink.CheckoutSession, error)
+	// Update changes a session in place; only a permanent failure is a refusal of the change.
+	Update(ctx context.Context, providerID string, ch paylink.SessionChange) (paylink.CheckoutSession, error)
 	// ExpireOrder ends the session of an order number; a permanent failure is the answer "absent or not allowed".
 	ExpireOrder(ctx context.Context, orderNo string) error
 }

@@ -205,7 +205,7 @@ func TestReconcileRefused(t *testing.T) {
 				}
 				w.stand(ids, paylink.PaymentUnpaid)
 				w.box.ClearFaults()
-				if _, err := jobs.ResumeProvider(w.Context(), w.db, jobs.ProviderCheckout); err != nil {
+				if _, err := jobs.ResumeProvider(w.Context(), w.db, jobs.ProviderCheckout, "clerk", "mended"); err != nil {
 					w.Fatal(err)
 				}
 				w.clock.Advance(tt.wait)

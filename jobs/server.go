@@ -31,7 +31,7 @@ func (w *Worker) Run(ctx context.Context, c RunConfig) error {
 	setDefault(&c.Drain, 150*time.Second)
 	for _, p := range Providers {
 		// The configuration this process was started with may be the mended one.
-		if _, err := ResumeProvider(ctx, w.Ledger, p); ctx.Err() != nil {
+		if _, err := ResumeProvider(ctx, w.Ledger, p, "", ""); ctx.Err() != nil {
 			return nil // told to stop before it began
 		} else if err != nil {
 			return fmt.Errorf("look at the breaker of %s: %w", p, err)

@@ -45,6 +45,8 @@ type Config struct {
 	Window map[Provider]int
 	// InFlight bounds how many rows of one batch are in flight. 0 = 10,000.
 	InFlight int
+	// Retention is how long contacts of requests that are over are kept. 0 = for ever.
+	Retention time.Duration
 	// ReturnURL and WebhookURL are given to the payment provider; a %s stands for the payer's token. Empty = none.
 	ReturnURL, WebhookURL string
 }
@@ -74,6 +76,7 @@ type Worker struct {
 	told map[string]time.Time // what operators were alerted of, and when; under mu
 
 	complained map[string]time.Time // by step; belongs to Upkeep's goroutine
+	tidied     paylink.RequestID    // up to where Tidy has looked; belongs to Upkeep's goroutine
 	sleep      func(time.Duration)  // between tries to record an outcome
 }
 

@@ -168,9 +168,9 @@ func (t *tx) lockBatch(id paylink.BatchID) (s paylink.BatchState, err error) {
 }
 
 // Confirm says yes to a draft's plan: the batch runs.
-func (db *DB) Confirm(ctx context.Context, id paylink.BatchID, actor string) error {
+func (db *DB) Confirm(ctx context.Context, id paylink.BatchID, actor, why string) error {
 	return db.change(ctx, func(t *tx) error {
-		if err := t.moveBatch(id, paylink.BatchDraft, paylink.BatchRunning, actor, ""); err != nil {
+		if err := t.moveBatch(id, paylink.BatchDraft, paylink.BatchRunning, actor, why); err != nil {
 			return fmt.Errorf("confirm %s: %w", id, err)
 		}
 		_, err := t.exec(`UPDATE batches SET confirmed_at = $2, confirmed_by = $3 WHERE id = $1`, int64(id), t.now, actor)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"dunlin/paylink"
 )
@@ -139,7 +140,7 @@ func (t *tx) cancelRequest(id paylink.RequestID, actor, why string) ([]paylink.W
 	if err := t.movePayment(id, payment, paylink.PaymentCanceled, actor, why, true); err != nil {
 		return nil, err
 	}
-	if _, err := t.exec(`UPDATE requests SET canceled_at = $2, wake_at = NULL, step = CASE WHEN step IN ('session', 'messages') THEN 'none' ELSE step END WHERE id = $1`,
+	if _, err := t.exec(`UPDATE requests SET canceled_at = $2, wake_at = NULL, step = CASE WHEN step IN ('session', 'messages', 'restored') THEN 'none' ELSE step END WHERE id = $1`,
 		int64(id), t.now); err != nil {
 		return nil, err
 	}
@@ -158,6 +159,37 @@ func (t *tx) cancelRequest(id paylink.RequestID, actor, why string) ([]paylink.W
 // errMoved is the ErrConflict of a request that is no longer in a state that the command is for.
 var errMoved = fmt.Errorf("nothing to do: %w", paylink.ErrConflict)
 
+// A session that the provider says it does not have may be asked about wrongly: a person is told after a day, and asked
+// for once a day from then on, until even a session that was hidden from us would have been dead for a week.
+const (
+	missingFlag = 24 * time.Hour
+	missingEnd  = 7 * 24 * time.Hour
+)
+
+// missing plans the next look at a session to be ended that the provider does not have; over says that there is none.
+func (t *tx) missing(c paylink.SettleClaim, retryAt time.Time, life time.Duration) (over bool, err error) {
+	id := int64(c.Session.ID)
+	var since, created, end int64
+	if err := t.row(`SELECT COALESCE(missing_since, $2), created_at, COALESCE(expires_at, 0) FROM sessions WHERE id = $1`, id, t.now).
+		Scan(&since, &created, &end); err != nil {
+		return false, err
+	}
+	if end == 0 {
+		end = created + life.Milliseconds()
+	}
+	if t.now > end+missingEnd.Milliseconds() {
+		return true, nil
+	}
+	at := retryAt.UnixMilli()
+	if t.now-since >= missingFlag.Milliseconds() {
+		at = t.now + missingFlag.Milliseconds()
+		if err := t.flag(c.Session.RequestID, paylink.FlagNotEnded, "session "+c.Session.ID.String()); err != nil {
+			return false, err
+		}
+	}
+	return false, t.one(`UPDATE sessions SET missing_since = $2, check_at = $3 WHERE id = $1 AND check_at IS NOT NULL`, id, since, at)
+}
+
 // endSessionOf asks for the end of a request's live session at the provider.
 func (t *tx) endSessionOf(id paylink.RequestID, ending string) ([]paylink.Wake, error) {
 	var session int64
@@ -173,8 +205,9 @@ func (t *tx) endSessionOf(id paylink.RequestID, ending string) ([]paylink.Wake, 
 }
 
 // Retry owes the failed rows of a batch again, all of them or those of one cause, and says how many. Rows that are no
-// longer owed, and unknown ones, are left alone. The batch runs again.
-func (db *DB) Retry(ctx context.Context, id paylink.BatchID, cause paylink.Cause, actor string) (n int, err error) {
+// longer owed, and unknown ones, are left alone, but for those that a restored backup left so, with their cause. The batch
+// runs again, unless it stands still.
+func (db *DB) Retry(ctx context.Context, id paylink.BatchID, cause paylink.Cause, actor, why string) (n int, err error) {
 	state, err := db.Batch(ctx, id)
 	if err != nil {
 		return 0, err
@@ -182,15 +215,19 @@ func (db *DB) Retry(ctx context.Context, id paylink.BatchID, cause paylink.Cause
 	if !hasRun(state.State) {
 		return 0, fmt.Errorf("batch %s is %s: %w", id, state.State, paylink.ErrConflict)
 	}
-	return db.eachRequest(ctx, id, `dispatch = 'failed' AND payment IN ('unpaid', 'partially_paid')`, func(t *tx, r paylink.RequestID) (bool, error) {
+	return db.eachRequest(ctx, id, `(dispatch = 'failed' OR (dispatch = 'unknown' AND cause = 'restored')) AND payment IN ('unpaid', 'partially_paid')`, func(t *tx, r paylink.RequestID) (bool, error) {
 		var c string
 		if err := t.row(`SELECT cause FROM requests WHERE id = $1`, int64(r)).Scan(&c); err != nil {
 			return false, err
 		}
-		if cause != "" && c != string(cause) {
-			return false, nil
+		if (cause != "" && c != string(cause)) || (cause == "" && c == string(paylink.CauseRestored)) {
+			return false, nil // what may have been sent already is sent again only by name
 		}
-		wakes, err := t.again(r, "", actor, "retry")
+		again := t.again
+		if c == string(paylink.CauseRestored) {
+			again = t.againRestored
+		}
+		wakes, err := again(r, "", actor, strings.TrimSpace("retry "+why))
 		if err != nil || len(wakes) == 0 {
 			return false, err
 		}
@@ -264,7 +301,14 @@ func (t *tx) again(id paylink.RequestID, only paylink.Channel, actor, why string
 	if !r.Payment.Owes() {
 		return nil, fmt.Errorf("request %s is %s: %w", id, r.Payment, paylink.ErrConflict)
 	}
-	if step != stepMessages && step != stepRefused {
+	switch {
+	case step == stepMessages, step == stepRefused:
+	case step == stepRestored, step == stepNone && r.Dispatch != paylink.DispatchPending: // or called back by a person
+		step = stepRefused
+		if _, err := t.exec(`UPDATE requests SET step = 'refused' WHERE id = $1`, int64(id)); err != nil {
+			return nil, err
+		}
+	default:
 		return nil, fmt.Errorf("request %s has not been sent yet: %w", id, paylink.ErrConflict)
 	}
 	if step == stepRefused { // unless the payer's own click has made a session since
@@ -314,6 +358,19 @@ func (t *tx) again(id paylink.RequestID, only paylink.Channel, actor, why string
 	return wakes, t.settle(id, actor, why, true)
 }
 
+// giveUpHeld lets another message take the place of those that are held.
+func (t *tx) giveUpHeld(id paylink.RequestID, held []int64, actor string) error {
+	for _, m := range held {
+		if err := t.moveMessage(paylink.MessageID(m), id, paylink.MessageHeld, paylink.MessageFailed, "given up by "+actor, `cause = $5`, string(paylink.CauseLostAnswer)); err != nil {
+			return err
+		}
+		if _, err := t.exec(`UPDATE attempts SET state = 'settled' WHERE message_id = $1 AND state = 'unknown'`, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *tx) anotherMessage(id paylink.RequestID, ch paylink.Channel, actor, why string) (paylink.Wake, error) {
 	last, blocked := 0, ""
 	var held []int64
@@ -338,13 +395,40 @@ func (t *tx) anotherMessage(id paylink.RequestID, ch paylink.Channel, actor, why
 	if blocked != "" {
 		return paylink.Wake{}, fmt.Errorf("the last %s message of request %s is %s; wait until that is settled: %w", ch, id, blocked, paylink.ErrConflict)
 	}
-	for _, m := range held {
-		if err := t.moveMessage(paylink.MessageID(m), id, paylink.MessageHeld, paylink.MessageFailed, "given up by "+actor, `cause = $5`, string(paylink.CauseLostAnswer)); err != nil {
-			return paylink.Wake{}, err
-		}
-		if _, err := t.exec(`UPDATE attempts SET state = 'settled' WHERE message_id = $1 AND state = 'unknown'`, m); err != nil {
-			return paylink.Wake{}, err
-		}
+	if err := t.giveUpHeld(id, held, actor); err != nil {
+		return paylink.Wake{}, err
 	}
 	return t.bearMessage(id, paylink.PurposeLink, ch, last+1, true)
+}
+
+// CancelMatching calls those requests of a batch off that fit the filter when their turn comes, and says how many. The
+// sweeper finds the sessions to be ended at once.
+func (db *DB) CancelMatching(ctx context.Context, id paylink.BatchID, f RequestFilter, actor, why string) (int, error) {
+	n, err := db.eachRequest(ctx, id, `payment IN ('unpaid', 'partially_paid', 'expired')`, func(t *tx, r paylink.RequestID) (bool, error) {
+		if err := t.lock(r); err != nil {
+			return false, err
+		}
+		var seen RequestFilter
+		if err := t.row(`SELECT dispatch, payment, cause, reference FROM requests WHERE id = $1`, int64(r)).
+			Scan(&seen.Dispatch, &seen.Payment, &seen.Cause, &seen.Reference); err != nil {
+			return false, err
+		}
+		if !f.fits(seen) {
+			return false, nil
+		}
+		_, err := t.cancelRequest(r, actor, why)
+		if errors.Is(err, errMoved) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	if err != nil {
+		err = fmt.Errorf("cancel requests of %s: %w", id, err)
+	}
+	return n, err
+}
+
+func (f RequestFilter) fits(seen RequestFilter) bool {
+	return (f.Dispatch == "" || f.Dispatch == seen.Dispatch) && (f.Payment == "" || f.Payment == seen.Payment) &&
+		(f.Cause == "" || f.Cause == seen.Cause) && (f.Reference == "" || f.Reference == seen.Reference)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -426,8 +427,11 @@ func (db *DB) CloseFlag(ctx context.Context, id int64, actor, why string) error 
 		var f paylink.Flag
 		err := t.row(`UPDATE flags SET closed_at = $2, closed_by = $3, why = $4 WHERE id = $1 AND closed_at IS NULL RETURNING batch_id, request_id, kind`,
 			id, t.now, actor, why).Scan(&f.Batch, &f.Request, &f.Kind)
-		if err != nil {
+		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("flag %d is not open: %w", id, paylink.ErrConflict)
+		}
+		if err != nil {
+			return err
 		}
 		t.event(event{batch: f.Batch, request: f.Request, entity: "flag", id: id, from: "open", to: "closed", actor: actor, why: strings.TrimSpace(string(f.Kind) + " " + why)})
 		return nil
@@ -452,4 +456,22 @@ func scanRejection(s interface{ Scan(...any) error }) (rej paylink.Rejection, er
 		return rej, err
 	}
 	return rej, json.Unmarshal([]byte(raw), &rej.Raw)
+}
+
+// LiftByHand lets an address be written to again because a person says so. Who has complained is left in peace:
+// ErrConflict, as for an address that is not on the list.
+func (db *DB) LiftByHand(ctx context.Context, ch paylink.Channel, hash, actor, why string) error {
+	return db.change(ctx, func(t *tx) error {
+		var reason string
+		err := t.row(`UPDATE suppressions SET lifted_at = $3 WHERE channel = $1 AND address_hash = $2 AND lifted_at IS NULL AND reason <> 'complained' RETURNING reason`,
+			string(ch), hash, t.now).Scan(&reason)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("that address is not on the list, or has complained: %w", paylink.ErrConflict)
+		}
+		if err != nil {
+			return err
+		}
+		t.event(event{entity: entitySuppression, from: reason, to: "lifted", actor: actor, why: suppressionName(paylink.Suppression{Channel: ch, Hash: hash}) + " " + why})
+		return nil
+	})
 }

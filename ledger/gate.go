@@ -53,7 +53,7 @@ func (db *DB) ChangeGate(ctx context.Context, provider string, fn func(paylink.G
 			return err
 		}
 		if changed {
-			t.event(event{entity: entityGate, from: string(g.State), to: string(after.State), why: provider + ": " + after.Why})
+			t.event(event{entity: entityGate, from: string(g.State), to: string(after.State), actor: after.Actor, why: provider + ": " + after.Why})
 		}
 		return nil
 	})

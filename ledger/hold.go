@@ -24,7 +24,7 @@ const waitsForApproval = "waits for a second person's approval"
 // ConfirmHeld says yes to a draft's plan as [DB.Confirm] does, but the batch waits first.
 func (db *DB) ConfirmHeld(ctx context.Context, id paylink.BatchID, h Hold, actor string) error {
 	if h == (Hold{}) {
-		return db.Confirm(ctx, id, actor)
+		return db.Confirm(ctx, id, actor, "")
 	}
 	return db.change(ctx, func(t *tx) error {
 		why, until := waitsForApproval, any(nil)

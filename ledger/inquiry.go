@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,7 +23,13 @@ func (db *DB) ClaimInquiry(ctx context.Context, id paylink.MessageID, epoch int6
 			FROM messages m JOIN requests r ON r.id = m.request_id JOIN contacts c ON c.request_id = r.id
 				JOIN attempts a ON a.message_id = m.id AND a.state = 'unknown'
 			WHERE m.id = $1`, int64(id)).Scan(targets...); err != nil {
-			return notFound(err, id)
+			if !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+			if err := t.row(`SELECT state FROM messages WHERE id = $1`, int64(id)).Scan(&c.Message.State); err != nil {
+				return notFound(err, id)
+			}
+			return fmt.Errorf("message %s is %s and has no lost attempt: %w", id, c.Message.State, paylink.ErrConflict)
 		}
 		if c.Request, err = rs.value(); err != nil {
 			return err
@@ -78,6 +86,7 @@ func (db *DB) InquiryResend(ctx context.Context, c paylink.InquiryClaim) (w payl
 		var again bool
 		if err := t.row(`
 			SELECT NOT m.possible_duplicate AND r.engaged_at IS NULL AND r.payment IN ('unpaid', 'partially_paid') AND r.canceled_at IS NULL
+				AND (r.amended_at IS NULL OR r.amended_at < m.created_at)
 			FROM messages m JOIN requests r ON r.id = m.request_id WHERE m.id = $1`, int64(c.Message.ID)).Scan(&again); err != nil {
 			return err
 		}

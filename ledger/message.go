@@ -100,8 +100,8 @@ func (t *tx) bearMessage(req paylink.RequestID, purpose string, ch paylink.Chann
 	w := paylink.Wake{Task: paylink.TaskSend, Channel: ch, Epoch: 1}
 	var err error
 	if w.ID, err = t.insert(`
-		INSERT INTO messages (request_id, purpose, channel, n, state, epoch, next_at, wake_at, cause, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7, $7)`,
+		INSERT INTO messages (request_id, purpose, channel, n, state, epoch, next_at, wake_at, cause, created_at, updated_at, possible_duplicate)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7, $7, (SELECT restored_at IS NOT NULL AND $2 = 'link' FROM requests WHERE id = $1))`,
 		int64(req), purpose, string(ch), n, string(state), w.Epoch, t.now, wake, cause); err != nil {
 		return w, err
 	}
@@ -173,11 +173,13 @@ func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch i
 	var nextAt, created, dies int64
 	var attempts int
 	var sessionID int64
-	var sessionState string
+	var sessionState, ending string
+	var had int64
 	targets := append(append(messageTargets(&c.Message), rs.targets()...), cs.targets()...)
-	targets = append(targets, &batch, &nextAt, &created, &attempts, &sessionID, &sessionState, &c.Link, &dies)
+	targets = append(targets, &batch, &nextAt, &created, &attempts, &sessionID, &sessionState, &c.Link, &dies, &ending, &had)
 	if err := t.row(`SELECT `+messageColumns+`, `+requestColumns+`, `+contactColumns+`, b.state, m.next_at, m.created_at, m.attempts,
-			COALESCE(s.id, 0), COALESCE(s.state, ''), COALESCE(s.url, ''), COALESCE(s.expires_at, 0)
+			COALESCE(s.id, 0), COALESCE(s.state, ''), COALESCE(s.url, ''), COALESCE(s.expires_at, 0),
+			COALESCE(s.ending, ''), r.paid - r.refunded
 		FROM messages m JOIN requests r ON r.id = m.request_id JOIN contacts c ON c.request_id = r.id
 			JOIN batches b ON b.id = (m.request_id >> 32)
 			LEFT JOIN sessions s ON s.request_id = r.id AND (s.state = 'intent' OR s.state = 'open' OR s.state = 'pending' OR s.state = 'attempted')
@@ -193,6 +195,8 @@ func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch i
 	}
 	c.SessionID, c.Date, c.LinkDies = paylink.SessionID(sessionID), toTime(created), toTime(dies)
 	m, req := &c.Message, c.Request.ID
+	c.Left = c.Request.Amount
+	c.Left.Minor -= had
 	switch {
 	case m.State != paylink.MessageOwed || epoch != m.Epoch || nextAt > t.now:
 		return nil, fmt.Errorf("message %s is not waiting to be sent: %w", id, paylink.ErrConflict)
@@ -214,7 +218,13 @@ func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch i
 	} else if reason != "" {
 		return t.suppressMessage(*m, c.Request, c.Contact, reason)
 	}
-	dying := dies != 0 && dies < t.now+linkMargin.Milliseconds() // 0: the provider did not say
+	if opt.NeedsLink && ending == endingAmended { // its link asks for the old amount; the change wakes the message
+		if _, err := t.exec(`UPDATE messages SET wake_at = NULL WHERE id = $1`, int64(id)); err != nil {
+			return nil, err
+		}
+		return nil, refuse("session %s is being amended", c.SessionID)
+	}
+	dying := ending != "" || dies != 0 && dies < t.now+linkMargin.Milliseconds() // 0: the provider did not say
 	if opt.NeedsLink && (sessionID == 0 || sessionState == string(paylink.SessionIntent) || dying) {
 		return t.renew(*m, paylink.SessionID(sessionID), sessionState)
 	}
@@ -268,7 +278,7 @@ func (t *tx) renew(m paylink.Message, session paylink.SessionID, state string) (
 		}
 		return []paylink.Wake{w}, conflict
 	}
-	n, err := t.exec(`UPDATE sessions SET ending = 'renewed', check_at = $2 WHERE id = $1 AND ending = ''`, int64(session), t.now)
+	n, err := t.exec(`UPDATE sessions SET ending = 'renewed', check_at = $2 WHERE id = $1 AND ending <> 'renewed'`, int64(session), t.now)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,8 @@ type moneyTx struct {
 	asked                  paylink.Money
 	paid, refunded         int64
 	paidAtStart, refAtFrom int64
+	// expected is what the session should be paid by: its amount or, while that is to be changed, what is left of the debt.
+	expected paylink.Money
 }
 
 type moneyRow struct {
@@ -41,7 +43,10 @@ func (m *moneyTx) read() error {
 		Scan(&m.payment, &m.asked.Minor, &m.asked.Currency, &m.paid, &m.refunded); err != nil {
 		return err
 	}
-	m.paidAtStart, m.refAtFrom = m.paid, m.refunded
+	m.paidAtStart, m.refAtFrom, m.expected = m.paid, m.refunded, m.s.Amount
+	if m.s.ending == endingAmended {
+		m.expected.Minor = m.asked.Minor - m.paid + m.refunded
+	}
 	return m.each(`SELECT id, COALESCE(session_id, 0), kind, amount, currency, ref, source FROM payments WHERE request_id = $1 ORDER BY id`,
 		[]any{id}, func(r *sql.Rows) error {
 			var x moneyRow
@@ -226,6 +231,7 @@ func (m *moneyTx) foreign() bool {
 // level is the state that the money adds up to.
 func (m *moneyTx) level() (paylink.PaymentState, error) {
 	switch net := m.paid - m.refunded; {
+	case m.decided() && m.paid == m.paidAtStart && m.refunded == m.refAtFrom: // only money undoes what a person decided
 	case m.paid > 0 && m.refunded > 0 && net <= 0:
 		return paylink.PaymentRefunded, nil
 	case m.paid > 0 && m.refunded > 0 && net < m.asked.Minor:
@@ -248,6 +254,15 @@ func (m *moneyTx) level() (paylink.PaymentState, error) {
 	return m.payment, nil
 }
 
+// decided reports whether the debt stands where a person has put it.
+func (m *moneyTx) decided() bool {
+	switch m.payment {
+	case paylink.PaymentCanceled, paylink.PaymentWrittenOff, paylink.PaymentPaidOutside, paylink.PaymentExpired:
+		return true
+	}
+	return false
+}
+
 // retrievedMoney counts money found by looking at a session. Only its amount can be known so, which an event corrects.
 func (t *tx) retrievedMoney(before sessionRow, seen paylink.CheckoutSession) error {
 	m := &moneyTx{tx: t, s: before}
@@ -257,10 +272,10 @@ func (t *tx) retrievedMoney(before sessionRow, seen paylink.CheckoutSession) err
 	flags := m.misplaced(before.State)
 	m.s.State = seen.State
 	r := moneyRow{kind: "settled", amount: before.Amount, ref: before.ProviderID, source: "retrieve"}
-	if seen.Amount != (paylink.Money{}) && seen.Amount != before.Amount { // it was changed at the provider: that was paid
-		flags = append(flags, m.differs(paylink.PaymentEvent{Amount: seen.Amount})...)
+	if seen.Amount != (paylink.Money{}) { // it may have been changed at the provider: that was paid
 		r.amount = seen.Amount
 	}
+	flags = append(flags, m.differs(paylink.PaymentEvent{Amount: r.amount})...)
 	if r.ref == "" {
 		r.ref = seen.ProviderID
 	}

@@ -134,6 +134,13 @@ func (db *DB) FailMessage(ctx context.Context, c paylink.MessageClaim, f *paylin
 				return err
 			}
 		}
+		var twice bool
+		if err := t.row(`SELECT possible_duplicate FROM messages WHERE id = $1`, int64(c.Message.ID)).Scan(&twice); err != nil {
+			return err
+		}
+		if twice && from.Open() { // its first copy may have arrived: that this one was refused is no reason to go on to the next channel
+			return t.holdDoubtful(c, from, f, why)
+		}
 		if err := t.moveMessage(c.Message.ID, c.Request.ID, from, paylink.MessageFailed, why, `wake_at = NULL, cause = $5, code = $6`, string(f.Cause), f.Code); err != nil {
 			return err
 		}
@@ -145,6 +152,17 @@ func (db *DB) FailMessage(ctx context.Context, c paylink.MessageClaim, f *paylin
 		return t.settle(c.Request.ID, "", why, false)
 	})
 	return wakes, err
+}
+
+func (t *tx) holdDoubtful(c paylink.MessageClaim, from paylink.MessageState, f *paylink.Failure, why string) error {
+	if err := t.moveMessage(c.Message.ID, c.Request.ID, from, paylink.MessageHeld, why, `wake_at = NULL, cause = $5, code = $6`,
+		string(f.Cause), f.Code); err != nil {
+		return err
+	}
+	if err := t.flag(c.Request.ID, "message_held", c.Message.ID.String()); err != nil {
+		return err
+	}
+	return t.settle(c.Request.ID, "", why, false)
 }
 
 // fallBack starts the next channel of the route after m failed for certain: within a day of it, while the debt is owed

@@ -240,7 +240,7 @@ func (m *moneyTx) differs(ev paylink.PaymentEvent) []paylink.FlagKind {
 	switch {
 	case ev.Amount.Currency != m.s.Amount.Currency:
 		return []paylink.FlagKind{paylink.FlagCurrency}
-	case ev.Amount != m.s.Amount:
+	case ev.Amount != m.expected:
 		return []paylink.FlagKind{paylink.FlagAmount}
 	}
 	return nil

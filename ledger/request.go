@@ -17,6 +17,7 @@ const (
 	stepLost     = "lost"     // the answer to a create was lost
 	stepRefused  = "refused"  // the provider refused the session for good
 	stepMessages = "messages" // the session is there; messages are owed or done
+	stepRestored = "restored" // a backup was restored: what was done since is not known, and a person must say how to go on
 )
 
 // wakeGrace is how long the queue has to act on a wake before the sweeper gives another. It outlasts a full window of
@@ -77,7 +78,7 @@ func AddressHash(ch paylink.Channel, address string) string {
 func (t *tx) settle(id paylink.RequestID, actor, why string, byCommand bool) error {
 	var from paylink.DispatchState
 	var payment paylink.PaymentState
-	var step, cause, code, failedCause, failedCode, quietCause string
+	var step, cause, code, failedCause, failedCode, quietCause, lostCause string
 	var canceled sql.NullInt64
 	var parts paylink.DispatchParts
 	err := t.each(`SELECT r.dispatch, r.payment, r.step, r.cause, r.code, r.canceled_at, COALESCE(m.state, ''), COALESCE(m.cause, ''), COALESCE(m.code, '')
@@ -95,6 +96,8 @@ func (t *tx) settle(id paylink.RequestID, actor, why string, byCommand bool) err
 				failedCause, failedCode = c, k
 			case paylink.MessageSuppressed:
 				quietCause = c
+			case paylink.MessageUnknown, paylink.MessageHeld:
+				lostCause = c
 			}
 			parts.Messages = append(parts.Messages, s)
 			return nil
@@ -102,7 +105,10 @@ func (t *tx) settle(id paylink.RequestID, actor, why string, byCommand bool) err
 	if err != nil || from == "" || from == paylink.DispatchPending {
 		return err
 	}
-	parts.SessionOwed, parts.SessionUnknown, parts.SessionFailed = step == stepSession, step == stepLost, step == stepRefused
+	parts.SessionOwed, parts.SessionUnknown, parts.SessionFailed = step == stepSession, step == stepLost || step == stepRestored, step == stepRefused
+	if step == stepNone && len(parts.Messages) == 0 && payment.Owes() && !canceled.Valid {
+		return nil // asked for again after a person had given it up unsent: it stays unsent until a person sends it
+	}
 	parts.Settled, parts.Canceled = !payment.Owes(), canceled.Valid
 	to := paylink.Dispatch(parts)
 	newCause, newCode := "", ""
@@ -118,6 +124,9 @@ func (t *tx) settle(id paylink.RequestID, actor, why string, byCommand bool) err
 		newCause = string(paylink.CausePaid)
 	case paylink.DispatchUnknown:
 		newCause = string(paylink.CauseLostAnswer)
+		if step == stepRestored || lostCause == string(paylink.CauseRestored) {
+			newCause = string(paylink.CauseRestored)
+		}
 	case paylink.DispatchInFlight:
 		newCause, newCode = cause, code
 	}

@@ -130,8 +130,9 @@ func (t *tx) openSession(c paylink.SessionClaim, s paylink.CheckoutSession) erro
 		expires = s.ExpiresAt.UnixMilli()
 	}
 	return t.moveIntent(c, paylink.SessionOpen, "",
-		`provider_id = $4, url = $5, expires_at = $6, raw_state = $7, lease_until = NULL, check_at = NULL`,
-		s.ProviderID, s.URL, expires, s.RawState)
+		`provider_id = $4, url = $5, expires_at = $6, raw_state = $7, lease_until = NULL,
+			check_at = CASE WHEN ending = '' THEN NULL ELSE CAST($8 AS BIGINT) END`, // amended while it was made
+		s.ProviderID, s.URL, expires, s.RawState, t.now)
 }
 
 // linked goes on with a request that has its session.
@@ -227,6 +228,10 @@ func (t *tx) loseSession(id paylink.SessionID, req paylink.RequestID, why string
 // ClaimSettle claims a session that must be settled. epoch is the planned time that the wake carried.
 func (db *DB) ClaimSettle(ctx context.Context, id paylink.SessionID, epoch int64, opt paylink.ClaimOptions) (c paylink.SettleClaim, err error) {
 	err = db.change(ctx, func(t *tx) error {
+		c = paylink.SettleClaim{}
+		if err := t.lockOfSession(id); err != nil {
+			return err
+		}
 		s, err := scanSession(t.row(`SELECT `+sessionColumns+` FROM sessions WHERE id = $1`, int64(id)))
 		if err != nil {
 			return notFound(err, id)
@@ -239,21 +244,25 @@ func (db *DB) ClaimSettle(ctx context.Context, id paylink.SessionID, epoch int64
 			c.Mode = paylink.SettleLost
 		case s.State == paylink.SessionGhost:
 			c.Mode = paylink.SettleGhost
+		case s.ending == endingAmended:
+			if err := t.claimAmend(&c, s, opt); err != nil {
+				return err
+			}
 		case s.ending != "":
-			c.Mode = paylink.SettleEnding
+			c.Mode, c.Ending = paylink.SettleEnding, s.ending
 		default:
 			return fmt.Errorf("session %s needs no settling: %w", id, paylink.ErrConflict)
 		}
-		c.Session, c.Ending, c.Checks = s.Session, s.ending, s.checks
+		c.Session, c.Checks = s.Session, s.checks
 		t.use(providerCheckout, "amend")
-		return t.one(`UPDATE sessions SET check_at = $3, checks = checks + 1 WHERE id = $1 AND check_at = $2`,
-			int64(id), epoch, t.now+opt.Lease.Milliseconds()+wakeGrace.Milliseconds())
+		c.Check = t.now + opt.Lease.Milliseconds() + wakeGrace.Milliseconds()
+		return t.one(`UPDATE sessions SET check_at = $3, checks = checks + 1 WHERE id = $1 AND check_at = $2`, int64(id), epoch, c.Check)
 	})
 	return c, err
 }
 
 const sessionColumns = `id, request_id, state, order_no, COALESCE(provider_id, ''), url, amount, currency, COALESCE(expires_at, 0),
-	COALESCE(revealed_at, 0), lost, ending, COALESCE(check_at, 0), checks`
+	COALESCE(revealed_at, 0), lost, ending, COALESCE(check_at, 0), checks, amend, carried, COALESCE(lease_until, 0)`
 
 type sessionRow struct {
 	paylink.Session
@@ -261,12 +270,15 @@ type sessionRow struct {
 	ending  string
 	checkAt int64
 	checks  int
+	// Of an amendment: see the schema.
+	amend, carried string
+	leaseUntil     int64
 }
 
 func scanSession(r interface{ Scan(...any) error }) (s sessionRow, err error) {
 	var expires, revealed int64
 	err = r.Scan(&s.ID, &s.RequestID, &s.State, &s.OrderNo, &s.ProviderID, &s.URL, &s.Amount.Minor, &s.Amount.Currency, &expires,
-		&revealed, &s.lost, &s.ending, &s.checkAt, &s.checks)
+		&revealed, &s.lost, &s.ending, &s.checkAt, &s.checks, &s.amend, &s.carried, &s.leaseUntil)
 	s.ExpiresAt, s.RevealedAt = toTime(expires), toTime(revealed)
 	return s, err
 }
@@ -285,7 +297,15 @@ func (db *DB) Settled(ctx context.Context, c paylink.SettleClaim, ended, absent 
 		if err := t.lock(req); err != nil {
 			return err
 		}
+		if err := t.dropLease(c); err != nil {
+			return err
+		}
 		switch {
+		case !ended && absent && (c.Mode == paylink.SettleEnding || c.Mode == paylink.SettleAmend):
+			over, err := t.missing(c, retryAt, life)
+			if err != nil || !over {
+				return err
+			}
 		case !ended && !absent:
 			unspent := 0
 			if c.Mode == paylink.SettleGhost { // its looks are few, and nobody answered this one
@@ -302,7 +322,7 @@ func (db *DB) Settled(ctx context.Context, c paylink.SettleClaim, ended, absent 
 			if ended {
 				to, why = paylink.SessionExpired, "ended before anybody saw it"
 			}
-			if err := t.moveSession(s.ID, req, paylink.SessionIntent, to, why, `check_at = $4, checks = 0, ended_at = $5`, next, t.now); err != nil {
+			if err := t.moveSession(s.ID, req, paylink.SessionIntent, to, why, `check_at = $4, checks = 0, ended_at = $5, ending = ''`, next, t.now); err != nil {
 				return err
 			}
 			w, err := t.oweSession(req, stepLost)
@@ -338,26 +358,35 @@ func (db *DB) Settled(ctx context.Context, c paylink.SettleClaim, ended, absent 
 // endSession is the good end of an ending: the old session is dead at the provider, the next may take its place.
 func (t *tx) endSession(c paylink.SettleClaim, wakes *[]paylink.Wake) error {
 	s, req := c.Session, c.Session.RequestID
-	to := paylink.SessionSuperseded
-	if c.Ending == "canceled" {
-		to = paylink.SessionCanceled
-	}
-	// The claimer may have adopted another state meanwhile: paid, or dead by itself.
-	if err := t.row(`SELECT state FROM sessions WHERE id = $1`, int64(s.ID)).Scan(&s.State); err != nil {
+	// The claimer may have adopted another state meanwhile: paid, or dead by itself. Why it is ended may have changed, too.
+	var ending string
+	if err := t.row(`SELECT state, ending FROM sessions WHERE id = $1`, int64(s.ID)).Scan(&s.State, &ending); err != nil {
 		return err
 	}
+	if ending == "" {
+		ending = c.Ending
+	}
+	to := paylink.SessionSuperseded
+	if ending == endingCanceled {
+		to = paylink.SessionCanceled
+	}
 	if s.State.Live() {
-		if err := t.moveSession(s.ID, req, s.State, to, c.Ending, `check_at = NULL, ending = '', ended_at = $4`, t.now); err != nil {
+		if err := t.moveSession(s.ID, req, s.State, to, ending, `check_at = NULL, ending = '', ended_at = $4`, t.now); err != nil {
 			return err
 		}
 	} else if _, err := t.exec(`UPDATE sessions SET check_at = NULL, ending = '' WHERE id = $1`, int64(s.ID)); err != nil {
 		return err
 	}
-	if c.Ending == "renewed" {
+	switch ending {
+	case endingRenewed:
 		w, err := t.oweSession(req, stepMessages)
 		if w.ID != 0 {
 			*wakes = append(*wakes, w)
 		}
+		return err
+	case endingAmended: // what waited for the new amount asks for a new session
+		w, err := t.wakeOwed(req)
+		*wakes = append(*wakes, w...)
 		return err
 	}
 	return nil

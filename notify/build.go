@@ -36,6 +36,9 @@ func (b *Builder) Build(c paylink.MessageClaim) (out Outgoing, templateHash stri
 		Channel: m.Channel, To: c.Contact.Address(m.Channel), ToName: c.Contact.Name,
 		Language: r.Language, Date: c.Date, AttemptToken: c.Token,
 	}
+	if c.Left.Minor > 0 { // a part may be paid: what is asked for is what is left
+		r.Amount = c.Left
+	}
 	link, suffix := b.link(c)
 	data := templates.NewLinkData(b.Merchant, r, c.Contact, link, r.Language)
 	if b.PublicURL != "" && m.Channel == paylink.Email {

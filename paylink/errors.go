@@ -110,5 +110,6 @@ const (
 	CauseExhausted       Cause = "exhausted"        // temporary failures until the retries ran out
 	CausePaid            Cause = "paid"             // paid before anything was sent
 	CauseCanceled        Cause = "canceled"         // a person canceled it
+	CauseRestored        Cause = "restored"         // a backup was restored; it may have been sent since the backup
 	CauseInternal        Cause = "internal"         // our own mistake
 )

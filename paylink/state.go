@@ -111,7 +111,7 @@ var DispatchMachine = &Machine[DispatchState]{
 		DispatchSuppressed: {DispatchSent},
 	},
 	ByCommand: map[DispatchState][]DispatchState{
-		DispatchPending:    {DispatchCanceled},
+		DispatchPending:    {DispatchCanceled, DispatchUnknown}, // unknown: a backup was restored
 		DispatchFailed:     {DispatchInFlight, DispatchCanceled},
 		DispatchSuppressed: {DispatchInFlight, DispatchCanceled},
 		DispatchSkipped:    {DispatchInFlight},
@@ -155,7 +155,7 @@ var PaymentMachine = &Machine[PaymentState]{
 	},
 	ByCommand: map[PaymentState][]PaymentState{
 		PaymentUnpaid:        {PaymentCanceled, PaymentWrittenOff, PaymentPaidOutside},
-		PaymentPartiallyPaid: {PaymentCanceled, PaymentWrittenOff, PaymentPaidOutside},
+		PaymentPartiallyPaid: {PaymentCanceled, PaymentWrittenOff, PaymentPaidOutside, PaymentUnpaid},
 		PaymentExpired:       {PaymentUnpaid, PaymentCanceled, PaymentWrittenOff, PaymentPaidOutside},
 		PaymentCanceled:      {PaymentUnpaid},
 		PaymentWrittenOff:    {PaymentUnpaid, PaymentPaidOutside},
@@ -258,7 +258,8 @@ var MessageMachine = &Machine[MessageState]{
 			MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageUndelivered},
 		MessageClaimed: {MessageOwed, MessageCommitting, MessageSuppressed, MessageCanceled, MessageFailed, MessageHeld,
 			MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageUndelivered},
-		MessageCommitting:  {MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered, MessageOwed, MessageUnknown},
+		MessageCommitting: {MessageAccepted, MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered, MessageOwed, MessageUnknown,
+			MessageHeld}, // refused, but its first copy may have arrived
 		MessageAccepted:    {MessageSent, MessageDelivered, MessageRead, MessageFailed, MessageUndelivered},
 		MessageSent:        {MessageDelivered, MessageRead, MessageFailed, MessageUndelivered},
 		MessageFailed:      {MessageDelivered, MessageRead, MessageAccepted, MessageSent},
@@ -270,6 +271,7 @@ var MessageMachine = &Machine[MessageState]{
 		MessageCanceled:    {MessageAccepted, MessageSent, MessageDelivered, MessageRead},
 	},
 	ByCommand: map[MessageState][]MessageState{
+		MessageOwed:   {MessageHeld}, // a backup was restored: it may have been sent since
 		MessageHeld:   {MessageOwed, MessageCanceled},
 		MessageFailed: {MessageOwed},
 	},

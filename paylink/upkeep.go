@@ -10,6 +10,8 @@ type Gate struct {
 	Opened int
 	Until  time.Time
 	Why    string
+	// Actor is who makes a change, for its event; empty = we by ourselves. It is not kept.
+	Actor string
 }
 
 // GateState says whether a provider may be called.

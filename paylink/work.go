@@ -43,6 +43,7 @@ const (
 	SettleLost   SettleMode = "lost"   // the create's answer was lost: expire the order number before the next attempt
 	SettleGhost  SettleMode = "ghost"  // the create may yet land late: expire the order number again
 	SettleEnding SettleMode = "ending" // canceled, replaced or renewed: end it at the provider
+	SettleAmend  SettleMode = "amend"  // the request was amended: change it at the provider, or else end it
 )
 
 // SettleClaim is the right to settle one session.
@@ -51,6 +52,15 @@ type SettleClaim struct {
 	Mode    SettleMode
 	Ending  string // why, when Mode is SettleEnding: canceled, replaced, renewed
 	Checks  int    // how often it was tried before
+
+	// When Mode is SettleAmend: what the session is to become.
+	Change SessionChange
+	// Replace: an earlier change to another amount may still land at the provider, so that only a new session is sure.
+	Replace bool
+	// EngagedAt is when the payer was last sent on to pay; zero = never by us.
+	EngagedAt time.Time
+	// Lease and Check name this claim to the ledger, which may have been told of another amendment meanwhile.
+	Lease, Check int64
 }
 
 // MessageClaim is the right to send one message, once.
@@ -61,6 +71,7 @@ type MessageClaim struct {
 	Request   Request
 	Contact   Contact
 	SessionID SessionID
+	Left      Money     // what is still asked for
 	Link      string    // the provider's own link
 	LinkDies  time.Time // when that link stops working
 	Date      time.Time // the same at each attempt, so that a message sent again has the same bytes

@@ -92,20 +92,10 @@ func (c *Client) Retrieve(ctx context.Context, providerID string) (paylink.Check
 	return c.existing(callRetrieve, r, providerID)
 }
 
-// Change is what [Client.Update] changes; nil leaves a field as it is, and an empty text clears it.
-type Change struct {
-	Amount                                      *paylink.Money
-	Email, Phone, FirstName, LastName, Language *string
-	// DueDate is YYYY-MM-DD.
-	DueDate *string
-	// ExpiresIn counts from the making of the session, not from the change.
-	ExpiresIn *time.Duration
-}
-
 // Update changes a session in place. Only a 400 of Ottu is a permanent failure: the change is refused, and the caller
 // should end the session and make another. After an unknown failure the caller retrieves and compares. As with Retrieve,
 // ExpiresAt is zero.
-func (c *Client) Update(ctx context.Context, providerID string, ch Change) (paylink.CheckoutSession, error) {
+func (c *Client) Update(ctx context.Context, providerID string, ch paylink.SessionChange) (paylink.CheckoutSession, error) {
 	body, err := updateBody(ch)
 	if !isSlug(providerID) {
 		err = errors.New("not a session id")

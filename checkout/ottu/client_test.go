@@ -203,16 +203,16 @@ func TestUpdate(t *testing.T) {
 	answer := strings.Replace(arabicAnswer, `"12.500"`, `"9.750"`, 1)
 	for _, test := range []struct {
 		name   string
-		change ottu.Change
+		change paylink.SessionChange
 		answer string
 		want   string
 	}{
-		{"amount", ottu.Change{Amount: &amount}, answer, `{"amount":"9.750","currency_code":"KWD"}`},
-		{"contact", ottu.Change{Email: &empty, Phone: &phone, LastName: &long}, arabicAnswer,
+		{"amount", paylink.SessionChange{Amount: &amount}, answer, `{"amount":"9.750","currency_code":"KWD"}`},
+		{"contact", paylink.SessionChange{Email: &empty, Phone: &phone, LastName: &long}, arabicAnswer,
 			`{"customer_email":"","customer_last_name":"` + long[:64] + `","customer_phone":"+96550009999"}`},
-		{"rest", ottu.Change{DueDate: &due, Language: &language, ExpiresIn: &expires}, arabicAnswer,
+		{"rest", paylink.SessionChange{DueDate: &due, Language: &language, ExpiresIn: &expires}, arabicAnswer,
 			`{"due_datetime":"15/01/2027 12:00","expiration_time":"00 01:30:00","language":"en"}`},
-		{"no due date", ottu.Change{DueDate: &noDue}, arabicAnswer, `{"due_datetime":null}`},
+		{"no due date", paylink.SessionChange{DueDate: &noDue}, arabicAnswer, `{"due_datetime":null}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			base, got := recording(t, http.StatusOK, test.answer)
@@ -263,7 +263,7 @@ func TestBadIDsNeverReachAPath(t *testing.T) {
 		if o := outcomeOf(t, err); o.Kind != paylink.Temporary || o.Cause != paylink.CauseInternal {
 			t.Errorf("Retrieve(%q): %v", id, err)
 		}
-		_, err = c.Update(t.Context(), id, ottu.Change{FirstName: &name})
+		_, err = c.Update(t.Context(), id, paylink.SessionChange{FirstName: &name})
 		if o := outcomeOf(t, err); o.Kind != paylink.Temporary || o.Cause != paylink.CauseInternal {
 			t.Errorf("Update(%q): %v", id, err)
 		}
@@ -274,7 +274,7 @@ func TestBadIDsNeverReachAPath(t *testing.T) {
 			}
 		}
 	}
-	if _, err := c.Update(t.Context(), sessionID, ottu.Change{}); paylink.AsFailure(err).Kind == paylink.Permanent {
+	if _, err := c.Update(t.Context(), sessionID, paylink.SessionChange{}); paylink.AsFailure(err).Kind == paylink.Permanent {
 		t.Errorf("an empty change must not look like a refusal of Ottu: %v", err)
 	}
 	if err := c.Expire(t.Context(), ottu.Ref{}); paylink.AsFailure(err).Kind == paylink.Permanent {

@@ -88,7 +88,7 @@ var calls = map[string]func(context.Context, *ottu.Client) error{
 	},
 	"update": func(ctx context.Context, c *ottu.Client) error {
 		amount := kwd(12500)
-		_, err := c.Update(ctx, sessionID, ottu.Change{Amount: &amount})
+		_, err := c.Update(ctx, sessionID, paylink.SessionChange{Amount: &amount})
 		return err
 	},
 	"end": func(ctx context.Context, c *ottu.Client) error {

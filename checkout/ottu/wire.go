@@ -83,7 +83,7 @@ func (c *Client) createBody(o paylink.CheckoutOrder, expiresIn time.Duration) (c
 
 // updateBody holds the changed fields only. The currency goes along with an amount, so that 12.500 can never be applied
 // to a session in another currency.
-func updateBody(ch Change) (map[string]any, error) {
+func updateBody(ch paylink.SessionChange) (map[string]any, error) {
 	body := map[string]any{}
 	if ch.Amount != nil {
 		if err := checkAmount(*ch.Amount); err != nil {

@@ -147,7 +147,7 @@ func runWorker(ctx context.Context, batch string) (result, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(runCtx, jobs.RunConfig{Redis: rdb, Drain: 10 * time.Second}) }()
 	began, cpu := time.Now(), cpuSeconds()
-	if err := w.Ledger.Confirm(ctx, id, "bench"); err != nil {
+	if err := w.Ledger.Confirm(ctx, id, "bench", ""); err != nil {
 		stop()
 		return result{}, errors.Join(err, <-ended)
 	}

@@ -68,7 +68,7 @@ func openSite(ctx context.Context) (s *site, err error) {
 
 // sell gives every request of the batch a session, as a worker would, without a provider.
 func (s *site) sell(ctx context.Context, id paylink.BatchID) ([]paylink.Session, error) {
-	if err := s.db.Confirm(ctx, id, "bench"); err != nil {
+	if err := s.db.Confirm(ctx, id, "bench", ""); err != nil {
 		return nil, err
 	}
 	var sold []paylink.Session

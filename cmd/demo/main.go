@@ -241,7 +241,7 @@ func (d *demo) bringIn(ctx context.Context, path string) (paylink.BatchID, error
 		return 0, err
 	}
 	d.out.plan(plan)
-	return batch.ID, d.worker.Ledger.Confirm(ctx, batch.ID, "demo")
+	return batch.ID, d.worker.Ledger.Confirm(ctx, batch.ID, "demo", "")
 }
 
 // send shows the till until the batch is done.

@@ -88,7 +88,7 @@ somebody has mended that.
 				return err
 			}
 			if isProvider {
-				was, err := jobs.ResumeProvider(ctx, db, provider)
+				was, err := jobs.ResumeProvider(ctx, db, provider, a.who(), a.why)
 				if err != nil {
 					return err
 				}
@@ -109,6 +109,7 @@ somebody has mended that.
 }
 
 func (a *app) cancelCommand() *cobra.Command {
+	var f filterFlags
 	cmd := &cobra.Command{
 		Use: "cancel BATCH|REQUEST", Short: "call off a batch or one request",
 		Long: `cancel calls a batch or a request off: nothing more of it is sent, the debts
@@ -118,16 +119,27 @@ same is recorded. It cannot be taken back.
 
   enqueue cancel b7 --why "sent to the wrong list"
   enqueue cancel b7.42 --yes
+  enqueue cancel b7 --state failed --cause bad_address
+
+With --state, --payment, --cause or --reference only those requests of the
+batch are called off, and the batch itself goes on.
 
 A cancel that was killed goes on when it is given again.`,
 		Args: args(1, 1, "the batch or the request"), ValidArgsFunction: a.completeBatches,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if strings.Contains(args[0], ".") {
+				if f != (filterFlags{}) {
+					return usage("%s is one request; --state, --payment, --cause and --reference choose among those of a batch", args[0])
+				}
 				return a.cancelRequest(cmd, args[0])
+			}
+			if f != (filterFlags{}) {
+				return a.cancelMatching(cmd, args[0], f)
 			}
 			return a.cancelBatch(cmd, args[0])
 		},
 	}
+	f.add(cmd.Flags())
 	return a.changes(cmd, true)
 }
 
@@ -230,7 +242,7 @@ is unknown, are left alone. A batch that was done runs again.
 				return err
 			}
 			did := did{Batch: id}
-			again, err := db.Retry(ctx, id, paylink.Cause(cause), a.who())
+			again, err := db.Retry(ctx, id, paylink.Cause(cause), a.who(), a.why)
 			if err != nil {
 				return err
 			}

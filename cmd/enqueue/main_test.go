@@ -165,6 +165,12 @@ func (s *stand) Create(_ context.Context, o paylink.CheckoutOrder) (paylink.Chec
 func (s *stand) Retrieve(context.Context, string) (paylink.CheckoutSession, error) {
 	return paylink.CheckoutSession{State: paylink.SessionOpen}, nil
 }
+func (s *stand) Update(_ context.Context, id string, ch paylink.SessionChange) (paylink.CheckoutSession, error) {
+	seen, err := s.Retrieve(context.Background(), id)
+	seen.Amount = *ch.Amount
+	return seen, err
+}
+
 func (s *stand) ExpireOrder(context.Context, string) error { return nil }
 
 func (s *stand) Send(ctx context.Context, m notify.Outgoing, commit notify.Commit) (notify.Receipt, error) {

@@ -89,7 +89,7 @@ func left(l ledger.RequestLine) paylink.Money {
 }
 
 func (a *app) requestsCommand() *cobra.Command {
-	var state, payment, cause, reference string
+	var flags filterFlags
 	cmd := &cobra.Command{
 		Use: "requests BATCH", Short: "list the requests of a batch", Long: requestsHelp,
 		Args: args(1, 1, "the batch"), ValidArgsFunction: a.completeBatches,
@@ -99,10 +99,8 @@ func (a *app) requestsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := known("state", state, dispatchStates); err != nil {
-				return err
-			}
-			if err := known("payment", payment, paymentStates); err != nil {
+			filter, err := flags.filter()
+			if err != nil {
 				return err
 			}
 			db, err := a.openLedger(ctx)
@@ -113,7 +111,6 @@ func (a *app) requestsCommand() *cobra.Command {
 				return err
 			}
 			n := 0
-			filter := ledger.RequestFilter{Dispatch: paylink.DispatchState(state), Payment: paylink.PaymentState(payment), Cause: paylink.Cause(cause), Reference: reference}
 			err = db.Requests(ctx, id, filter, func(l ledger.RequestLine) error {
 				n++
 				if a.json {
@@ -132,12 +129,7 @@ func (a *app) requestsCommand() *cobra.Command {
 			return err
 		},
 	}
-	f := cmd.Flags()
-	f.SortFlags = false
-	f.StringVar(&state, "state", "", "only "+words(dispatchStates))
-	f.StringVar(&payment, "payment", "", "only "+words(paymentStates))
-	f.StringVar(&cause, "cause", "", "only those of this cause, such as bad_address")
-	f.StringVar(&reference, "reference", "", "only those of this reference")
+	flags.add(cmd.Flags())
 	return cmd
 }
 

@@ -195,7 +195,7 @@ func (a *app) sendBatch(ctx context.Context, db *ledger.DB, b paylink.Batch, pla
 		}
 		return err
 	}
-	if err := db.Confirm(ctx, b.ID, a.who()); err != nil {
+	if err := db.Confirm(ctx, b.ID, a.who(), a.why); err != nil {
 		return err
 	}
 	a.wakeFeeder(ctx, b.ID)

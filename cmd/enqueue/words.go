@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"dunlin/paylink"
 )
@@ -49,6 +50,8 @@ func causeWords(c paylink.Cause) string {
 		return "paid before anything was sent"
 	case paylink.CauseCanceled:
 		return "a person called it off"
+	case paylink.CauseRestored:
+		return "a backup was restored, and it may have been sent since; compare, then retry or cancel"
 	case paylink.CauseInternal:
 		return "our own mistake; the worker's log tells more"
 	}
@@ -78,8 +81,18 @@ func eventWords(e paylink.Event, channels map[paylink.MessageID]paylink.Channel)
 		}
 	case "money":
 		if w := moneyWords[e.To]; w != "" {
+			if !strings.Contains(w, "%s") {
+				return w
+			}
 			return fmt.Sprintf(w, paylink.SessionID(e.EntityID))
 		}
+	case "amend":
+		if e.From == "" || e.To == "" {
+			return "amended: " + orElse(e.To, "taken away")
+		}
+		return fmt.Sprintf("amended: %s instead of %s", e.To, e.From)
+	case "redact":
+		return "personal data was erased"
 	case "message":
 		if w := messageWords[paylink.MessageState(e.To)]; w != "" {
 			what := paylink.MessageID(e.EntityID).String()
@@ -125,6 +138,7 @@ var moneyWords = map[string]string{
 	"settled":    "money arrived in checkout session %s",
 	"authorized": "money is held in checkout session %s",
 	"refunded":   "money of checkout session %s was sent back",
+	"outside":    "money came another way",
 	"voided":     "the money held in checkout session %s was let go",
 }
 

@@ -28,11 +28,11 @@ func batchLife(s *scene) {
 	s.ok(s.db.Halt(ctx, b, "bad")) // the brake of what does not run
 	s.batchIs(b, paylink.BatchDraft)
 	none(s, s.feed(b, 5))
-	s.ok(s.db.Confirm(ctx, b, "boss"))
+	s.ok(s.db.Confirm(ctx, b, "boss", ""))
 	if got := s.batch(b); got.State != paylink.BatchRunning || !got.ConfirmedAt.Equal(s.clock.Now()) {
 		s.Errorf("got %+v after the confirmation", got)
 	}
-	s.conflict(s.db.Confirm(ctx, b, "boss"))
+	s.conflict(s.db.Confirm(ctx, b, "boss", ""))
 	s.conflict(s.db.Resume(ctx, b, "clerk", ""))
 	s.ok(s.db.Pause(ctx, b, "clerk", "wait"))
 	s.conflict(s.db.Pause(ctx, b, "clerk", "wait"))
@@ -50,7 +50,7 @@ func batchLife(s *scene) {
 	s.batchIs(b, paylink.BatchRunning)
 	s.ok(s.db.CancelBatch(ctx, b, "clerk", "mistake"))
 	s.conflict(s.db.Resume(ctx, b, "clerk", ""))
-	_, err := s.db.Retry(ctx, b, "", "clerk")
+	_, err := s.db.Retry(ctx, b, "", "clerk", "")
 	s.conflict(err)
 }
 
@@ -62,7 +62,7 @@ func batchUnknown(s *scene) {
 	s.refused(s.db.CancelBatch(ctx, 9, "clerk", ""), paylink.ErrNotFound)
 	_, err := s.db.Feed(ctx, 9, 1)
 	s.refused(err, paylink.ErrNotFound)
-	_, err = s.db.Retry(ctx, 9, "", "clerk")
+	_, err = s.db.Retry(ctx, 9, "", "clerk", "")
 	s.refused(err, paylink.ErrNotFound)
 	_, err = s.db.Status(ctx, 9)
 	s.refused(err, paylink.ErrNotFound)

@@ -39,7 +39,7 @@ func retryByCause(s *scene) {
 		{"", 1, paylink.BatchRunning, paylink.Counts{InFlight: 2, Sent: 1, Canceled: 1}},
 		{"", 0, paylink.BatchRunning, paylink.Counts{InFlight: 2, Sent: 1, Canceled: 1}},
 	} {
-		n, err := s.db.Retry(ctx, b, tt.cause, "clerk")
+		n, err := s.db.Retry(ctx, b, tt.cause, "clerk", "")
 		s.ok(err)
 		if got := s.counts(b); n != tt.n || got != tt.want {
 			s.Errorf("retry of %q: got %d, counts %+v; want %d, %+v", tt.cause, n, got, tt.n, tt.want)
@@ -65,7 +65,7 @@ func retryByCause(s *scene) {
 
 func retryUnreachable(s *scene) {
 	id, _ := s.linked(s.send(1, Each(func(r *paylink.Row) { r.Email = "" })))
-	n, err := s.db.Retry(s.Context(), id.Batch(), "", "clerk")
+	n, err := s.db.Retry(s.Context(), id.Batch(), "", "clerk", "")
 	s.ok(err)
 	if n != 0 {
 		s.Errorf("retried %d rows that nobody can reach", n)

@@ -288,7 +288,7 @@ func (c chaos) disturb(b paylink.BatchID) {
 			c.expected(c.db.Resume(ctx, b, "clerk", ""))
 		}
 	case 3:
-		_, err := c.db.Retry(ctx, b, "", "clerk")
+		_, err := c.db.Retry(ctx, b, "", "clerk", "")
 		c.expected(err)
 	case 4:
 		_, err := c.db.Resend(ctx, id, "", "clerk", "")

@@ -152,7 +152,7 @@ func sameFile(s *scene) {
 	_, _, err = s.db.CreateBatch(s.Context(), other)
 	s.conflict(err)
 
-	s.ok(s.db.Confirm(s.Context(), b, "clerk"))
+	s.ok(s.db.Confirm(s.Context(), b, "clerk", ""))
 	_, _, err = s.db.CreateBatch(s.Context(), f.Batch)
 	s.conflict(err)
 	if before, ok := errors.AsType[*ledger.SentBeforeError](err); !ok || before.Batch != b || before.State != paylink.BatchRunning {

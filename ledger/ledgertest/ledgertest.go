@@ -187,7 +187,7 @@ func Send(t testing.TB, db *ledger.DB, f *File) paylink.BatchID {
 		t.Fatalf("finishing the import: %v", err)
 	}
 	if !f.Draft {
-		if err := db.Confirm(ctx, b.ID, "clerk"); err != nil {
+		if err := db.Confirm(ctx, b.ID, "clerk", ""); err != nil {
 			t.Fatalf("confirming: %v", err)
 		}
 	}

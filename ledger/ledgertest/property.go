@@ -206,7 +206,7 @@ func (a *actor) command() {
 	case 5:
 		a.must(a.db.Halt(ctx, a.batch, "why"))
 	case 6:
-		_, err := a.db.Retry(ctx, a.batch, "", "clerk")
+		_, err := a.db.Retry(ctx, a.batch, "", "clerk", "")
 		a.must(err)
 	case 7:
 		a.wake(a.db.Resend(ctx, a.id, "", "clerk", "why"))

@@ -15,7 +15,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *ledger.DB)
 	}{
 		{"import", importTests}, {"batch", batchTests}, {"session", sessionTests}, {"lost session", lostTests},
 		{"message", messageTests}, {"fallback", fallbackTests}, {"unknown", unknownTests}, {"command", commandTests},
-		{"cancel", cancelTests}, {"renew", renewTests}, {"money", moneyTests}, {"payment", paymentTests}, {"sweep", sweepTests}, {"upkeep", upkeepTests},
+		{"cancel", cancelTests}, {"renew", renewTests}, {"money", moneyTests}, {"payment", paymentTests}, {"amend", amendTests}, {"sweep", sweepTests}, {"upkeep", upkeepTests},
 		{"receipt", receiptTests},
 		{"reconcile", reconcileTests},
 		{"concurrency", concurrencyTests}, {"property", propertyTests},

@@ -161,7 +161,7 @@ func unknownBlocks(s *scene) {
 		_, _, err := s.db.ClaimMessage(ctx, paylink.MessageID(w.ID), epoch, byWorker)
 		s.conflict(err)
 	}
-	n, err := s.db.Retry(ctx, id.Batch(), "", "clerk")
+	n, err := s.db.Retry(ctx, id.Batch(), "", "clerk", "")
 	s.ok(err)
 	if n != 0 {
 		s.Errorf("retried %d unknown rows", n)

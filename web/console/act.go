@@ -40,9 +40,13 @@ type question struct {
 	NeedWhy      bool
 	AskWhy       bool
 	Channels     []paylink.Channel
+	Fields       []field
 	Hidden       map[string]string
 	Points       []string
 }
+
+// field is something that a question asks for.
+type field struct{ Name, Label, Value, Type, Help string }
 
 // whyOf is the reason that a person gave.
 func whyOf(r *http.Request, needed bool) (string, error) {
@@ -142,7 +146,7 @@ func (c *Console) doBatch(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx := context.WithoutCancel(r.Context())
 	if name == "retry" {
-		if _, err := c.Ledger.Retry(ctx, id, paylink.Cause(r.PostForm.Get("cause")), actor(r)); err != nil {
+		if _, err := c.Ledger.Retry(ctx, id, paylink.Cause(r.PostForm.Get("cause")), actor(r), ""); err != nil {
 			return err
 		}
 		c.wakeFeeder(r, id)
@@ -236,45 +240,6 @@ func (c *Console) approve(w http.ResponseWriter, r *http.Request) error {
 	return to(w, "/console/batches/"+id.String(), "approved")
 }
 
-// requestAction is something that is done to one request.
-type requestAction struct {
-	ask     func(l ledger.RequestLine) question
-	do      func(r *http.Request, id paylink.RequestID, why string) ([]paylink.Wake, error)
-	needWhy bool
-}
-
-// requestActions is the list of what can be done to a request: one more is one more entry.
-func (c *Console) requestActions() map[string]requestAction {
-	return map[string]requestAction{
-		"resend": {
-			ask: func(l ledger.RequestLine) question {
-				q := question{Text: "Send this payer the message again? A message whose answer was lost and that waits for you is given up by this: the payer may then have two.", Button: "Send again"}
-				for _, ch := range paylink.Channels {
-					if l.Contact.Address(ch) != "" {
-						q.Channels = append(q.Channels, ch)
-					}
-				}
-				return q
-			},
-			do: func(r *http.Request, id paylink.RequestID, why string) ([]paylink.Wake, error) {
-				if why == "" {
-					why = "sent again"
-				}
-				return c.Ledger.Resend(r.Context(), id, paylink.Channel(r.PostForm.Get("channel")), actor(r), why)
-			},
-		},
-		"cancel": {
-			needWhy: true,
-			ask: func(l ledger.RequestLine) question {
-				return question{Tone: "bad", Button: "Call it off", Text: "Call this request off? The debt is no longer asked for and the payer's link stops working. What was sent stays sent; money that comes all the same is recorded."}
-			},
-			do: func(r *http.Request, id paylink.RequestID, why string) ([]paylink.Wake, error) {
-				return c.Ledger.CancelRequest(r.Context(), id, actor(r), why)
-			},
-		},
-	}
-}
-
 func (c *Console) requestOf(r *http.Request) (paylink.RequestID, error) {
 	id, err := paylink.ParseRequestID(r.PathValue("request"))
 	if err != nil {
@@ -322,7 +287,11 @@ func (c *Console) doRequest(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	wakes, err := a.do(r, id, why)
+	l, err := c.Ledger.Request(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	wakes, err := a.do(r, l, why)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"dunlin/jobs"
@@ -80,27 +79,10 @@ func (c *Console) resumeProvider(w http.ResponseWriter, r *http.Request) error {
 	if !slices.Contains(jobs.Providers, p) {
 		return say(http.StatusNotFound, "There is no such provider.")
 	}
-	if _, err := jobs.ResumeProvider(r.Context(), by{c.Ledger, actor(r)}, p); err != nil {
+	if _, err := jobs.ResumeProvider(r.Context(), c.Ledger, p, actor(r), "tried again from the console"); err != nil {
 		return err
 	}
 	return to(w, "/console/attention", "provider")
-}
-
-// by is the ledger, with who changes a gate.
-type by struct {
-	*ledger.DB
-	actor string
-}
-
-// ChangeGate names the person in the gate's reason, which is what its event keeps.
-func (b by) ChangeGate(ctx context.Context, provider string, fn func(paylink.Gate) paylink.Gate) (paylink.Gate, bool, error) {
-	return b.DB.ChangeGate(ctx, provider, func(g paylink.Gate) paylink.Gate {
-		after := fn(g)
-		if after.State != g.State {
-			after.Why = strings.TrimSpace("let go on by " + b.actor + ": " + after.Why)
-		}
-		return after
-	})
 }
 
 type healthView struct {

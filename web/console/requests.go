@@ -144,8 +144,7 @@ type requestView struct {
 	Events   []eventView
 	Extra    []cell
 	CanSee   bool
-	Resend   bool
-	Cancel   bool
+	Can      map[string]bool // what may be done to it
 }
 
 type cell struct{ Name, Value string }
@@ -193,9 +192,12 @@ func (c *Console) request(w http.ResponseWriter, r *http.Request) error {
 		}
 		slices.SortFunc(v.Extra, func(a, b cell) int { return strings.Compare(a.Name, b.Name) })
 	}
-	pay := v.Line.Request.Payment
-	v.Cancel = paylink.PaymentMachine.CanByCommand(pay, paylink.PaymentCanceled) && v.CanSee
-	v.Resend = pay.Owes() && v.Line.Request.Dispatch != paylink.DispatchPending && v.CanSee
+	v.Can = map[string]bool{}
+	if v.CanSee {
+		for name, a := range c.requestActions() {
+			v.Can[name] = a.fits(v.Line)
+		}
+	}
 	return c.render(w, r, http.StatusOK, "request", "requests", "Request "+id.String(), v)
 }
 

@@ -15,7 +15,7 @@ var didWords = map[string]string{
 	"signedout": "You are signed out.", "confirmed": "The batch is confirmed and on its way.", "held": "The batch is confirmed; it waits before anything is sent.",
 	"approved": "The batch is approved.", "takeback": "Confirming was taken back. Nothing was sent.", "pause": "The batch is paused.",
 	"resume": "The batch goes on.", "cancel": "It is called off.", "retry": "The requests are sent again.", "now": "The batch goes on now.",
-	"resend": "The message is sent again.", "closed": "Noted: it is off the list.", "provider": "The provider is tried again at once.",
+	"resend": "The message is sent again.", "amend": "The request is amended.", "paid": "It is marked as paid.", "writeoff": "It is written off.", "unpaid": "It is asked for again; nothing is sent by itself.", "reopen": "It is asked for again; nothing is sent by itself.", "suppressed": "Nobody writes to that address any more.", "lifted": "That address may be written to again.", "closed": "Noted: it is off the list.", "provider": "The provider is tried again at once.",
 	"user": "The user is changed; whoever was signed in by the old password or role is signed out.", "useradded": "The user is added.",
 	"mended": "The mended rows are a batch of their own. Look at its plan, then confirm it.",
 }
@@ -39,6 +39,7 @@ func (c *Console) funcs() template.FuncMap {
 		"roles":   func() []ledger.Role { return ledger.Roles },
 		"lang":    func(l string) string { return map[string]string{"ar": "Arabic", "en": "English"}[l] },
 		"channel": func(ch paylink.Channel) string { return channelWords[ch] },
+		"barred":  func(r paylink.SuppressionReason) string { return first(barredWords[r], string(r)) },
 		"hint":    hintWords,
 		"join":    strings.Join,
 	}
@@ -203,6 +204,11 @@ var flagWords = map[paylink.FlagKind]string{
 	"unsupported":          "A signed notice tells of something that is not known here.",
 }
 
+var barredWords = map[paylink.SuppressionReason]string{
+	paylink.SuppressedOptedOut: "asked not to be written to", paylink.SuppressedBounced: "the address is dead", paylink.SuppressedComplained: "complained",
+	paylink.SuppressedManual: "entered by a person",
+}
+
 // eventWords tell an event as a sentence.
 func eventWords(e paylink.Event, channels map[paylink.MessageID]paylink.Channel) string {
 	switch e.Entity {
@@ -233,6 +239,10 @@ func eventWords(e paylink.Event, channels map[paylink.MessageID]paylink.Channel)
 			return "Noted"
 		}
 		return first(batchWords[paylink.BatchState(e.To)], e.To)
+	case "amend":
+		return "Amended"
+	case "suppression":
+		return "Address barred or let go on"
 	case "flag":
 		return "Looked at by a person"
 	}

@@ -455,3 +455,51 @@ func TestOtherPages(t *testing.T) {
 	b.sees("/console/health", "Payment provider", "1,000 left of 1,000", "[redacted]", "7")
 	b.sees("/console/batches", "Nothing was sent yet")
 }
+
+func TestAmendAndPaidOutside(t *testing.T) {
+	w := newWorld(t, nil)
+	b := w.as("operator1")
+	ledgertest.Import(t, w.db, 2)
+	at := "/console/requests/b1.1"
+	b.sees(at+"/do/amend", "Amount, KWD")
+	for name, pairs := range map[string][]string{"nothing": {"why", "x", "amount", "12.500"}, "no reason": {"amount", "13.000"}, "no amount": {"why", "x", "amount", "much"}} {
+		if a := b.post(at+"/do/amend", pairs...); a.status != http.StatusUnprocessableEntity {
+			t.Errorf("%s: got %d, want 422\n%s", name, a.status, words(a.body))
+		}
+	}
+	b.goes(at+"/do/amend", "why", "the invoice was wrong", "amount", "13.000", "email", "other@example.com")
+	b.sees(at, "KWD 13.000", "other@example.com", "the invoice was wrong")
+	b.goes(at+"/do/paid", "why", "cash", "amount", "3.000")
+	b.sees(at, "Partly paid", "KWD 10.000")
+	b.goes(at+"/do/paid", "why", "cash", "amount", "10.000")
+	b.sees(at, "Paid in another way")
+	b.sees("/console/batches/b1", "KWD 13.000", "of KWD 25.500 asked for")
+	b.goes(at+"/do/unpaid", "why", "the cheque bounced")
+	b.sees(at, "Unpaid")
+	b.goes("/console/requests/b1.2/do/writeoff", "why", "bankrupt")
+	b.sees("/console/requests/b1.2", "Written off")
+	b.goes("/console/requests/b1.2/do/reopen", "why", "not bankrupt")
+}
+
+func TestSuppressions(t *testing.T) {
+	w := newWorld(t, nil)
+	b, approver := w.as("operator1"), w.as("approver1")
+	b.goes("/console/suppressions", "channel", "sms", "address", "5000 1234", "why", "asked on the telephone")
+	body := approver.sees("/console/suppressions", "entered by a person", "operator1: asked on the telephone")
+	if strings.Contains(body, "50001234") {
+		t.Error("the page shows the address")
+	}
+	for _, pairs := range [][]string{{"channel", "sms", "address", "nobody", "why", "x"}, {"channel", "fax", "address", "5000 1234", "why", "x"}, {"channel", "sms", "address", "5000 1234"}} {
+		if a := b.post("/console/suppressions", pairs...); a.status != http.StatusUnprocessableEntity {
+			t.Errorf("%v: got %d, want 422", pairs, a.status)
+		}
+	}
+	hash := paylink.AddressHash(paylink.SMS, "+96550001234")
+	if a := b.post("/console/suppressions/sms/"+hash, "why", "x"); a.status != http.StatusForbidden {
+		t.Errorf("an operator lifts: got %d, want 403", a.status)
+	}
+	approver.goes("/console/suppressions/sms/"+hash, "why", "they agreed in writing")
+	if a := approver.post("/console/suppressions/sms/"+hash, "why", "again"); a.status != http.StatusConflict {
+		t.Errorf("lifted twice: got %d, want 409", a.status)
+	}
+}

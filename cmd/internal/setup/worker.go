@@ -104,7 +104,7 @@ func (c Config) newWorker(ctx context.Context, opt WorkerOptions) (w *Worker, er
 		Ledger: w.Ledger, Queue: jobs.NewAsynqQueue(opt.Redis), Checkout: ottuCheckout{checkout},
 		Senders: map[paylink.Channel]notify.Sender{}, Finders: map[paylink.Channel]notify.Finder{}, Fetchers: map[paylink.Channel]jobs.Fetcher{},
 		Builder: c.builder(texts), Log: opt.Log, Name: name, Backoff: opt.Backoff, OnUnknown: c.OnUnknown,
-		Window: c.windows(),
+		Window: c.windows(), Retention: time.Duration(c.RetentionDays) * 24 * time.Hour,
 	}
 	if opt.CallTimeout > 0 {
 		cfg.CheckoutTimeout = opt.CallTimeout

@@ -44,7 +44,7 @@ CREATE TABLE requests (
   line           BIGINT NOT NULL,
   dispatch       TEXT   NOT NULL CHECK (dispatch = 'pending' OR dispatch = 'in_flight' OR dispatch = 'sent' OR dispatch = 'failed' OR dispatch = 'suppressed' OR dispatch = 'skipped' OR dispatch = 'canceled' OR dispatch = 'unknown'),
   payment        TEXT   NOT NULL CHECK (payment = 'unpaid' OR payment = 'authorized' OR payment = 'partially_paid' OR payment = 'paid' OR payment = 'partially_refunded' OR payment = 'refunded' OR payment = 'expired' OR payment = 'canceled' OR payment = 'written_off' OR payment = 'paid_outside'),
-  step           TEXT   NOT NULL CHECK (step = 'none' OR step = 'session' OR step = 'lost' OR step = 'refused' OR step = 'messages'), -- what is owed next, or why nothing can be
+  step           TEXT   NOT NULL CHECK (step = 'none' OR step = 'session' OR step = 'lost' OR step = 'refused' OR step = 'messages' OR step = 'restored'), -- what is owed next, or why nothing can be
   epoch          BIGINT NOT NULL DEFAULT 0,
   next_at        BIGINT NOT NULL DEFAULT 0,    -- not before
   wake_at        BIGINT,                       -- when the sweeper wakes it if nobody else did; NULL = nothing to wake
@@ -72,6 +72,8 @@ CREATE TABLE requests (
   viewed_at      BIGINT,                       -- the page was fetched, perhaps by a machine
   engaged_at     BIGINT,                       -- a person pressed the button
   snoozed_until  BIGINT,
+  amended_at     BIGINT,                       -- when a person last changed what is asked or whom
+  restored_at    BIGINT,                       -- it was not final in a backup that was restored: messages may have gone out since
   updated_at     BIGINT NOT NULL
 );
 CREATE INDEX requests_wake ON requests (wake_at) WHERE wake_at IS NOT NULL;
@@ -122,8 +124,11 @@ CREATE TABLE sessions (
   currency     TEXT   NOT NULL,
   raw_state    TEXT   NOT NULL DEFAULT '',     -- the provider's own word
   lost         BOOLEAN NOT NULL DEFAULT FALSE, -- the answer to its create was lost
-  ending       TEXT   NOT NULL DEFAULT '' CHECK (ending = '' OR ending = 'canceled' OR ending = 'replaced' OR ending = 'renewed'), -- to be ended at the provider, and why
-  lease_until  BIGINT,                         -- while its create is under way
+  ending       TEXT   NOT NULL DEFAULT '' CHECK (ending = '' OR ending = 'canceled' OR ending = 'replaced' OR ending = 'renewed' OR ending = 'amended'), -- to be ended at the provider (amended: changed there first), and why
+  amend        TEXT   NOT NULL DEFAULT '',     -- the fields to be changed at the provider, by commas
+  carried      TEXT   NOT NULL DEFAULT '',     -- amounts that it had or was asked to take, oldest first, by spaces
+  lease_until  BIGINT,                         -- while its create or its change is under way
+  missing_since BIGINT,                        -- since when the provider says that it has no such session
   check_at     BIGINT,                         -- when to ask the provider next; NULL = no need
   checks       BIGINT NOT NULL DEFAULT 0,
   created_at   BIGINT NOT NULL,
@@ -271,6 +276,7 @@ CREATE TABLE provider_events (
   raw         TEXT   NOT NULL,
   UNIQUE (provider, dedupe)
 );
+CREATE INDEX provider_events_raw ON provider_events (received_at) WHERE raw <> '';
 CREATE INDEX provider_events_unapplied ON provider_events (provider, id) WHERE applied_at IS NULL;
 CREATE INDEX provider_events_odd ON provider_events (provider, id) WHERE outcome = 'unknown_order' OR outcome = 'session_differs' OR outcome = 'unreadable' OR outcome = 'unsupported';
 
