@@ -18,6 +18,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *ledger.DB)
 		{"cancel", cancelTests}, {"renew", renewTests}, {"money", moneyTests}, {"payment", paymentTests}, {"amend", amendTests}, {"sweep", sweepTests}, {"upkeep", upkeepTests},
 		{"receipt", receiptTests},
 		{"reconcile", reconcileTests},
+		{"console", consoleTests},
 		{"concurrency", concurrencyTests}, {"property", propertyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -223,7 +223,7 @@ func fileWords(err error) string {
 		if e.Line > 0 {
 			where = fmt.Sprintf("Line %d: ", e.Line)
 		}
-		return where + e.Reason + ". " + e.Hint + "."
+		return sentence(where+e.Reason) + " " + sentence(hintWords(e.Hint))
 	}
 	if errors.Is(err, context.Canceled) {
 		return "Reading was broken off. Upload the file again: it goes on where it stopped."

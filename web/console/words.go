@@ -5,6 +5,8 @@ import (
 	"html/template"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"dunlin/ledger"
 	"dunlin/paylink"
@@ -31,7 +33,7 @@ func (c *Console) funcs() template.FuncMap {
 		"asBatch":    func(s string) paylink.BatchState { return paylink.BatchState(s) },
 		"batchState": func(s paylink.BatchState) string { return first(batchWords[s], string(s)) },
 		"tone":       tone, "sent": func(s paylink.DispatchState) string { return first(dispatchWords[s], string(s)) },
-		"paid":    func(s paylink.PaymentState) string { return first(paymentWords[s], string(s)) },
+		"sentence": sentence, "paid": func(s paylink.PaymentState) string { return first(paymentWords[s], string(s)) },
 		"message": func(s paylink.MessageState) string { return first(messageWords[s], string(s)) },
 		"session": func(s paylink.SessionState) string { return first(sessionWords[s], string(s)) },
 		"cause":   causeWords, "flagDo": func(k paylink.FlagKind) string { return first(flagWords[k], string(k)) },
@@ -269,8 +271,18 @@ func masked(c paylink.Contact) paylink.Contact {
 	return out
 }
 
+// sentence begins with a capital and ends with a stop.
+func sentence(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return ""
+	}
+	return string(unicode.ToUpper(r)) + strings.TrimSuffix(s[n:], ".") + "."
+}
+
 // hintWords turns what the command line would be told into what can be done on these pages.
 func hintWords(s string) string {
-	return strings.NewReplacer("declare the file's format with --number-format '1,234.5' or '1.234,5'", "say how amounts are written where the columns are corrected",
+	return strings.NewReplacer(", or map it", ", or say below what the columns mean", ", or set a default", ", or say below what holds for rows that do not say",
+		"declare the file's format with --number-format '1,234.5' or '1.234,5'", "say how amounts are written where the columns are corrected",
 		"send the file with --allow-repeat if the payer really owes it twice", "say, where the columns are corrected, that such rows are taken, if the payer really owes it twice").Replace(s)
 }
