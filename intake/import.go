@@ -70,6 +70,7 @@ func Import(ctx context.Context, l Ledger, s Settings, o Order) (b paylink.Batch
 	b, resumed, err := l.CreateBatch(ctx, ledger.NewBatch{
 		Name: name, Hash: sum, Format: format, Header: header, Parent: parent, Actor: o.Actor, Options: options, Again: o.Again,
 		Canary: o.Reading.Canary, BrakePercent: o.Reading.BrakePercent,
+		Receipts: o.Reading.Receipts,
 	})
 	if err != nil {
 		return b, p, err
@@ -204,6 +205,7 @@ func pass(ctx context.Context, l Ledger, s Settings, o Order, b paylink.Batch, k
 	}
 	p = Plan{File: r.name, Hash: b.Hash, Format: r.Format(), Columns: columnsOf(r.Columns())}
 	t.into(&p)
+	p.receipts(o.Reading.Receipts, s)
 	return p, nil
 }
 

@@ -32,6 +32,8 @@ type Plan struct {
 	SMS      *SMS       `json:"sms,omitempty"`
 	Costs    []Cost     `json:"costs,omitempty"`
 	Finish   Finish     `json:"finish"`
+	// Receipts: who has paid is sent a receipt, beside the messages that are counted here.
+	Receipts bool `json:"receipts,omitempty"`
 	// Warnings are whole sentences for the person who confirms.
 	Warnings []string `json:"warnings,omitempty"`
 }

@@ -32,6 +32,8 @@ type Reading struct {
 	// Canary and BrakePercent are those of the batch; 0 = none, and the ledger's own brake.
 	Canary       int `json:"canary,omitempty"`
 	BrakePercent int `json:"brake_percent,omitempty"`
+	// Receipts sends who has paid a receipt.
+	Receipts bool `json:"receipts,omitempty"`
 }
 
 // Options is the form in which the ledger keeps a Reading.

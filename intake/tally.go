@@ -27,6 +27,8 @@ type Settings struct {
 	Missing func(ch paylink.Channel) error
 	// HasWhatsApp reports whether an approved WhatsApp template is known for the language; nil = all are.
 	HasWhatsApp func(language string) bool
+	// HasReceipt is HasWhatsApp of the receipt's template.
+	HasReceipt func(language string) bool
 	// SessionLife is how long a provider's link works when the row does not say. 0 = 72 h.
 	SessionLife time.Duration
 	Now         time.Time

@@ -60,6 +60,19 @@ func (t *tally) warnings() []string {
 	return out
 }
 
+// receipts notes that receipts follow the payments.
+func (p *Plan) receipts(wanted bool, s Settings) {
+	p.Receipts = wanted && p.Good > 0
+	if !p.Receipts || s.HasReceipt == nil {
+		return
+	}
+	for _, m := range p.Messages {
+		if m.Channel == paylink.WhatsApp && !s.HasReceipt(m.Language) {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("DUNLIN_WHATSAPP_TEMPLATES has no receipt:%s; who is reached by WhatsApp in that language gets no receipt.", m.Language))
+		}
+	}
+}
+
 func rowsAre(n int64) string {
 	if n == 1 {
 		return "1 row is"

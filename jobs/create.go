@@ -51,7 +51,10 @@ func (w *Worker) order(c paylink.SessionClaim) paylink.CheckoutOrder {
 	o := paylink.CheckoutOrder{
 		OrderNo: c.OrderNo, Amount: r.Amount, Language: r.Language,
 		FirstName: c.Contact.FirstName, LastName: c.Contact.LastName, Email: c.Contact.Email, Phone: c.Contact.Phone,
-		CustomerID: r.CustomerID, DueDate: r.DueDate, ExpiresIn: w.life(r), WebhookURL: w.WebhookURL,
+		DueDate: r.DueDate, ExpiresIn: w.life(r), WebhookURL: w.WebhookURL,
+	}
+	if c.Cards { // the id opens the customer's saved cards to whoever holds the session, and a link can be forwarded
+		o.CustomerID = r.CustomerID
 	}
 	if o.FirstName == "" {
 		o.FirstName, o.LastName, _ = strings.Cut(c.Contact.Name, " ")

@@ -72,7 +72,18 @@ const (
 
 // Pay ensures one live session and returns where the payer pays by it. A session with life in it is used again; one that
 // is at its end is ended at the provider first, and only if it was not paid and nobody may be paying by it.
+// One that may show saved cards is not for whoever has the link: it is replaced, too.
 func (d *Desk) Pay(ctx context.Context, id paylink.RequestID) (Answer, string, error) {
+	return d.ensure(ctx, id, false)
+}
+
+// PayWithCards is Pay for a payer who has proven to be the customer: by a session that may show the saved cards, unless
+// the payer is busy with another one.
+func (d *Desk) PayWithCards(ctx context.Context, id paylink.RequestID) (Answer, string, error) {
+	return d.ensure(ctx, id, true)
+}
+
+func (d *Desk) ensure(ctx context.Context, id paylink.RequestID, cards bool) (Answer, string, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clickTime) // an impatient browser must not cut a create in two
 	defer cancel()
 	var waited time.Duration
@@ -88,7 +99,7 @@ func (d *Desk) Pay(ctx context.Context, id paylink.RequestID) (Answer, string, e
 		s, answer := v.Live, Answer("")
 		switch {
 		case s == nil:
-			answer, err = d.create(ctx, id, &lost)
+			answer, err = d.create(ctx, id, cards, &lost)
 		case s.State == paylink.SessionIntent && (s.Lost || lost):
 			answer = AnswerDown // its order number must be dead before there can be another
 		case s.State == paylink.SessionIntent:
@@ -100,7 +111,7 @@ func (d *Desk) Pay(ctx context.Context, id paylink.RequestID) (Answer, string, e
 					answer = AnswerBusy
 				}
 			}
-		case s.Ending != "" || dying(s.Session, d.worker.Ledger.Now()):
+		case s.Ending != "" || dying(s.Session, d.worker.Ledger.Now()) || d.unfit(v, cards):
 			answer, err = d.replace(ctx, v)
 		default:
 			url, err := d.ledger.RevealSession(ctx, s.ID)
@@ -120,6 +131,14 @@ func (d *Desk) Pay(ctx context.Context, id paylink.RequestID) (Answer, string, e
 
 func dying(s paylink.Session, now time.Time) bool {
 	return !s.ExpiresAt.IsZero() && s.ExpiresAt.Before(now.Add(nearDeath))
+}
+
+// unfit reports whether the live session was made for another kind of reader.
+func (d *Desk) unfit(v paylink.PayerView, cards bool) bool {
+	if cards {
+		return !v.Live.Cards && d.worker.Ledger.Now().Sub(v.EngagedAt) >= inThreeDSecure
+	}
+	return v.Live.Cards
 }
 
 // admit waits for the breaker and the limit. The answer is empty if the provider may be called.
@@ -144,13 +163,15 @@ func (d *Desk) options() paylink.ClaimOptions {
 	return paylink.ClaimOptions{Worker: d.worker.Name, Lease: clickCall + leaseMargin}
 }
 
-func (d *Desk) create(ctx context.Context, id paylink.RequestID, lost *bool) (Answer, error) {
+func (d *Desk) create(ctx context.Context, id paylink.RequestID, cards bool, lost *bool) (Answer, error) {
 	w, wake := d.worker, clickWake(int64(id))
 	defer w.gates.giveBack(ctx, ProviderCheckout, wake)
 	if a := d.admit(ctx, d.clicks, wake); a != "" {
 		return a, nil
 	}
-	c, err := d.ledger.ClaimClick(ctx, id, d.options())
+	opt := d.options()
+	opt.Cards = cards
+	c, err := d.ledger.ClaimClick(ctx, id, opt)
 	if err != nil {
 		return "", stale(err)
 	}

@@ -110,6 +110,7 @@ const (
 	feedEvery  = 50 * time.Millisecond
 	sweepEvery = 500 * time.Millisecond
 	upkeepTTL  = 15 * time.Second
+	dropEvery  = time.Hour
 )
 
 // upkeepLease is the name of the lease under which one process at a time feeds and sweeps.
@@ -125,7 +126,7 @@ func (w *Worker) Upkeep(ctx context.Context) {
 	}()
 	ticker := time.NewTicker(feedEvery)
 	defer ticker.Stop()
-	var leaseUntil, nextSweep, nextLook, nextTidy time.Time
+	var leaseUntil, nextSweep, nextLook, nextTidy, nextDrop time.Time
 	mine := false
 	for {
 		select {
@@ -165,6 +166,12 @@ func (w *Worker) Upkeep(ctx context.Context) {
 		}
 		if err := w.Advance(ctx); err != nil {
 			w.complain(ctx, "advance batches", err)
+		}
+		if now.After(nextDrop) {
+			nextDrop = now.Add(dropEvery)
+			if err := w.Ledger.DropAttachments(ctx); err != nil {
+				w.complain(ctx, "drop attachments", err)
+			}
 		}
 		if now.Before(nextTidy) {
 			continue

@@ -48,6 +48,18 @@ type Ledger interface {
 	Used(ctx context.Context, provider string, at time.Time) (int64, error)
 	TidyLedger
 	ReceiptLedger
+
+	// Attachment returns the kept file of an address; SaveAttachment keeps one and returns what is kept, which is another's
+	// if that was faster; DropAttachments deletes those that were kept long enough.
+	Attachment(ctx context.Context, id paylink.BatchID, url string) (a paylink.Attachment, found bool, err error)
+	DropAttachments(ctx context.Context) error
+	SaveAttachment(ctx context.Context, id paylink.BatchID, url string, a paylink.Attachment) (paylink.Attachment, error)
+}
+
+// Attachments fetches the files that rows name by attachment_url. Errors are [paylink.ErrTooLarge] or
+// [*paylink.Failure]s.
+type Attachments interface {
+	Fetch(ctx context.Context, url string) (paylink.Attachment, error)
 }
 
 // Checkout is what the handlers need of the payment provider. Errors are [*paylink.Failure]s.

@@ -11,7 +11,7 @@ import (
 
 // ReceiptLedger is what asking for receipts needs of the record.
 type ReceiptLedger interface {
-	ReceiptsDue(ctx context.Context, ch paylink.Channel, limit int) (int, error)
+	ReceiptsDue(ctx context.Context, ch paylink.Channel) (int, error)
 	ClaimReceipt(ctx context.Context, ch paylink.Channel) (paylink.Message, error)
 	ApplyReceipt(ctx context.Context, id paylink.EventID, r paylink.MessageReceipt) (paylink.EventOutcome, []paylink.Wake, error)
 }
@@ -28,8 +28,6 @@ const (
 	asksAtOnce = 200
 	// askWait is how long one question waits for its turn among the messages to be sent; it takes one slot at a time.
 	askWait = time.Second
-	// countUpTo bounds the counting of what is left.
-	countUpTo = 10_000
 	// receiptLease is the name of the lease under which one process at a time asks, for receiptTTL.
 	receiptLease = "receipts"
 	receiptTTL   = 5 * time.Minute
@@ -69,7 +67,6 @@ type ReceiptRound struct {
 	// Asked is how many messages their provider was asked about, News how many of them moved.
 	Asked, News int
 	// Left is how many are due all the same: their channel's budget, breaker or the round's own bound stopped the asking.
-	// It is counted up to 10,000 for each channel.
 	Left int
 }
 
@@ -81,7 +78,7 @@ func (w *Worker) AskRound(ctx context.Context) (round ReceiptRound, err error) {
 		if fetcher == nil {
 			continue
 		}
-		left, err := w.Ledger.ReceiptsDue(ctx, ch, countUpTo)
+		left, err := w.Ledger.ReceiptsDue(ctx, ch)
 		for tries := 0; err == nil && left > 0 && tries < asksAtOnce && ctx.Err() == nil; tries++ {
 			var asked, news bool
 			if asked, news, err = w.askOne(ctx, ch, fetcher); !asked {

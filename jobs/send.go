@@ -29,6 +29,9 @@ func (w *Worker) send(ctx context.Context, wake paylink.Wake) error {
 	if err != nil {
 		return stale(err)
 	}
+	if err := w.attach(ctx, &c); err != nil {
+		return w.unattached(ctx, c, err)
+	}
 	out, templateHash, err := w.Builder.Build(c)
 	if err != nil {
 		return w.broken(ctx, c, paylink.AsFailure(err))
@@ -101,16 +104,21 @@ func (w *Worker) sendFailed(ctx context.Context, c paylink.MessageClaim, err err
 			f = &paylink.Failure{Kind: paylink.Permanent, Scope: f.Scope, Cause: paylink.CauseExhausted, Code: f.Code}
 		}
 	}
+	if err := w.refused(ctx, c, f, at, count); err != nil || f.Kind == paylink.Permanent {
+		return stale(err)
+	}
+	return &Later{At: at, Failed: true, Why: f.Error()}
+}
+
+// refused records a certain failure, and wakes what follows from it.
+func (w *Worker) refused(ctx context.Context, c paylink.MessageClaim, f *paylink.Failure, at time.Time, count bool) error {
 	var wakes []paylink.Wake
-	err = w.record(ctx, "record failed message", func(ctx context.Context) (err error) {
+	err := w.record(ctx, "record failed message", func(ctx context.Context) (err error) {
 		wakes, err = w.Ledger.FailMessage(ctx, c, f, at, count)
 		return err
 	})
 	w.wakeUp(ctx, wakes...)
-	if err != nil || f.Kind == paylink.Permanent {
-		return stale(err)
-	}
-	return &Later{At: at, Failed: true, Why: f.Error()}
+	return err
 }
 
 func isFailure(err error) bool {
@@ -121,6 +129,10 @@ func isFailure(err error) bool {
 // broken handles a fault of our own text: every row would fail alike, so the batch halts, and no payer is marked failed.
 func (w *Worker) broken(ctx context.Context, c paylink.MessageClaim, f *paylink.Failure) error {
 	batch := c.Request.ID.Batch()
+	if c.Paid != nil { // nobody who is still to be asked waits for a receipt's text
+		w.alertOnce(ctx, "receipt template "+batch.String(), "no receipt can be sent: "+f.Error()+"; they are tried again each hour")
+		return w.unsent(ctx, c, f, w.Ledger.Now().Add(time.Hour))
+	}
 	why := fmt.Sprintf("a template is broken: %s; mend it, then resume", f.Error())
 	if err := w.record(ctx, "halt batch", func(ctx context.Context) error { return w.Ledger.Halt(ctx, batch, why) }); err != nil {
 		return err

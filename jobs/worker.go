@@ -24,8 +24,10 @@ type Config struct {
 	Finders  map[paylink.Channel]notify.Finder // channels whose lost messages can be looked up
 	Fetchers map[paylink.Channel]Fetcher       // channels whose providers can be asked for receipts
 	Builder  Builder
-	Alerter  Alerter // nil = log only
-	Log      *slog.Logger
+	// Attachments are sent along with mails; nil = mails have a link to them.
+	Attachments Attachments
+	Alerter     Alerter // nil = log only
+	Log         *slog.Logger
 	// Name tells workers apart in the ledger's attempts and leases.
 	Name string
 

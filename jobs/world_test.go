@@ -428,6 +428,9 @@ func describe(l ledger.RequestLine) string {
 	var messages []string
 	for _, m := range l.Messages {
 		name := string(m.Channel)
+		if m.Purpose != paylink.PurposeLink {
+			name = m.Purpose + " by " + name
+		}
 		if m.N > 1 {
 			name += fmt.Sprintf("#%d", m.N)
 		}

@@ -23,6 +23,8 @@ type NewBatch struct {
 	Options string
 	// Again makes a new batch of content that was sent before.
 	Again bool
+	// Receipts sends who has paid a receipt.
+	Receipts bool
 	// Canary, when positive, is how many rows go first.
 	Canary int
 	// BrakePercent and BrakeRows halt the batch when failures exceed both; 0 = 10 % and 20 rows.
@@ -43,7 +45,7 @@ func (e *SentBeforeError) Error() string {
 func (e *SentBeforeError) Unwrap() error { return paylink.ErrConflict }
 
 const batchColumns = `id, state, name, source_hash, source_format, COALESCE(parent, 0), header, imported, COALESCE(rows_total, 0),
-	canary, priority, why, plan, created_at, created_by, confirmed_at, finished_at`
+	canary, priority, receipts, why, plan, created_at, created_by, confirmed_at, finished_at`
 
 func scanBatch(s interface{ Scan(...any) error }) (paylink.Batch, error) {
 	var b paylink.Batch
@@ -51,7 +53,7 @@ func scanBatch(s interface{ Scan(...any) error }) (paylink.Batch, error) {
 	var created int64
 	var confirmed, finished sql.NullInt64
 	err := s.Scan(&b.ID, &b.State, &b.Name, &b.Hash, &b.Format, &b.Parent, &header, &b.Imported, &b.Rows,
-		&b.Canary, &b.Priority, &b.Why, &plan, &created, &b.CreatedBy, &confirmed, &finished)
+		&b.Canary, &b.Priority, &b.Receipts, &b.Why, &plan, &created, &b.CreatedBy, &confirmed, &finished)
 	if errors.Is(err, sql.ErrNoRows) {
 		return b, paylink.ErrNotFound
 	}
@@ -108,11 +110,11 @@ func (db *DB) CreateBatch(ctx context.Context, n NewBatch) (b paylink.Batch, res
 		}
 		b, err = scanBatch(t.row(`
 			INSERT INTO batches (state, name, source_hash, again, source_format, parent, header, options, canary,
-				brake_percent, brake_rows, created_at, created_by)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+				brake_percent, brake_rows, receipts, created_at, created_by)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 			RETURNING `+batchColumns,
 			string(paylink.BatchImporting), n.Name, n.Hash, again, n.Format, parent, string(header), n.Options, n.Canary,
-			n.BrakePercent, n.BrakeRows, t.now, n.Actor))
+			n.BrakePercent, n.BrakeRows, n.Receipts, t.now, n.Actor))
 		if err != nil {
 			return err
 		}
@@ -261,7 +263,7 @@ func (t *tx) wakeBatch(id paylink.BatchID) error {
 		return err
 	}
 	_, err := t.exec(`UPDATE messages SET wake_at = $3 WHERE request_id BETWEEN $1 AND $2 AND state = 'owed' AND wake_at IS NULL
-		AND EXISTS (SELECT 1 FROM requests r WHERE r.id = messages.request_id AND r.step = 'messages')`, lo, hi, t.now)
+		AND (purpose = 'receipt' OR EXISTS (SELECT 1 FROM requests r WHERE r.id = messages.request_id AND r.step = 'messages'))`, lo, hi, t.now)
 	return err
 }
 

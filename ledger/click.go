@@ -16,10 +16,11 @@ const classClick = "click"
 func (db *DB) Payer(ctx context.Context, id paylink.RequestID) (v paylink.PayerView, err error) {
 	var rs requestScan
 	var cs contactScan
-	var engaged int64
-	if err := db.read.QueryRowContext(ctx, `SELECT `+requestColumns+`, `+contactColumns+`, r.paid, r.refunded, COALESCE(r.engaged_at, 0)
+	var engaged, viewed, debt int64
+	if err := db.read.QueryRowContext(ctx, `SELECT `+requestColumns+`, `+contactColumns+`, r.paid, r.refunded, COALESCE(r.engaged_at, 0),
+			COALESCE(r.viewed_at, 0), r.debt_key
 		FROM requests r JOIN contacts c ON c.request_id = r.id WHERE r.id = $1`, int64(id)).
-		Scan(append(append(rs.targets(), cs.targets()...), &v.Paid, &v.Refunded, &engaged)...); err != nil {
+		Scan(append(append(rs.targets(), cs.targets()...), &v.Paid, &v.Refunded, &engaged, &viewed, &debt)...); err != nil {
 		return v, notFound(err, id)
 	}
 	if v.Request, err = rs.value(); err != nil {
@@ -28,7 +29,10 @@ func (db *DB) Payer(ctx context.Context, id paylink.RequestID) (v paylink.PayerV
 	if v.Contact, err = cs.value(); err != nil {
 		return v, err
 	}
-	v.EngagedAt = toTime(engaged)
+	v.EngagedAt, v.ViewedAt = toTime(engaged), toTime(viewed)
+	if v.Replaced, err = db.replaced(ctx, v.Request, debt); err != nil {
+		return v, err
+	}
 	err = each(ctx, db.read, `SELECT `+sessionColumns+`, COALESCE(asked_at, 0) FROM sessions WHERE request_id = $1 ORDER BY id`, []any{int64(id)}, func(r *sql.Rows) error {
 		var asked int64
 		s, err := scanSession(also{r, &asked})

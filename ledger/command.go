@@ -30,6 +30,9 @@ func (db *DB) CancelBatch(ctx context.Context, id paylink.BatchID, actor, why st
 	if err := db.cancelPending(ctx, id, actor, why); err != nil {
 		return fmt.Errorf("cancel %s: %w", id, err)
 	}
+	if err := db.wakeReceipts(ctx, id); err != nil {
+		return fmt.Errorf("cancel %s: %w", id, err)
+	}
 	_, err = db.eachRequest(ctx, id, `payment IN ('unpaid', 'partially_paid')`, func(t *tx, r paylink.RequestID) (bool, error) {
 		_, err := t.cancelRequest(r, actor, why)
 		if errors.Is(err, errMoved) { // paid, or canceled by somebody else, since the page was read

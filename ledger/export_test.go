@@ -61,6 +61,8 @@ var Looks = map[string]struct{ Query, Index string }{
 	"running":    {runningQuery, "batches_active"},
 	"open debts": {openDebtsQuery, "requests_debt"},
 	"unapplied":  {unappliedQuery, "provider_events_unapplied"},
+	"receipts":   {countReceiptsQuery, "messages_receipt"},
+	"receipt":    {dueReceiptQuery, "messages_receipt"},
 	"looks":      {dueLooksQuery, "sessions_look"},
 	"behind":     {looksBehindQuery, "sessions_look"},
 	"found":      {foundQuery, "payments_found"},

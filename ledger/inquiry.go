@@ -44,6 +44,9 @@ func (db *DB) ClaimInquiry(ctx context.Context, id paylink.MessageID, epoch int6
 		lease := t.now + opt.Lease.Milliseconds()
 		c.To, c.Began, c.Deadline = contact.Address(c.Message.Channel), toTime(began), toTime(lease)
 		c.ShortRef, c.LinkToken = paylink.ShortRef(c.Request.ID), paylink.Token(c.Request.ID, c.Request.Secret)
+		if c.Message.Purpose == paylink.PurposeReceipt {
+			c.ShortRef = paylink.ReceiptNo(c.Request.ID, c.Message.N)
+		}
 		return t.one(`UPDATE messages SET wake_at = $3, epoch = epoch + 1 WHERE id = $1 AND epoch = $2`, int64(id), epoch, lease)
 	})
 	return c, err
@@ -85,8 +88,9 @@ func (db *DB) InquiryResend(ctx context.Context, c paylink.InquiryClaim) (w payl
 	err = db.changeRequest(ctx, c.Request.ID, func(t *tx) error {
 		var again bool
 		if err := t.row(`
-			SELECT NOT m.possible_duplicate AND r.engaged_at IS NULL AND r.payment IN ('unpaid', 'partially_paid') AND r.canceled_at IS NULL
-				AND (r.amended_at IS NULL OR r.amended_at < m.created_at)
+			SELECT NOT m.possible_duplicate AND CASE WHEN m.purpose = 'receipt' THEN r.payment NOT IN ('refunded', 'partially_refunded')
+				ELSE r.engaged_at IS NULL AND r.payment IN ('unpaid', 'partially_paid') AND r.canceled_at IS NULL
+					AND (r.amended_at IS NULL OR r.amended_at < m.created_at) END
 			FROM messages m JOIN requests r ON r.id = m.request_id WHERE m.id = $1`, int64(c.Message.ID)).Scan(&again); err != nil {
 			return err
 		}

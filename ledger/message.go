@@ -22,7 +22,7 @@ const fallbackWindow = 24 * time.Hour
 func (t *tx) oweMessages(r paylink.Request, c paylink.Contact, park map[paylink.Channel]bool) ([]paylink.Wake, error) {
 	var born, owed int
 	if r.Epoch > 1 { // woken for the first time it has no messages yet
-		if err := t.row(`SELECT count(*), count(CASE WHEN state = 'owed' THEN 1 END) FROM messages WHERE request_id = $1`, int64(r.ID)).
+		if err := t.row(`SELECT count(*), count(CASE WHEN state = 'owed' THEN 1 END) FROM messages WHERE request_id = $1 AND purpose <> 'receipt'`, int64(r.ID)).
 			Scan(&born, &owed); err != nil {
 			return nil, err
 		}
@@ -51,7 +51,7 @@ func (t *tx) oweMessages(r paylink.Request, c paylink.Contact, park map[paylink.
 }
 
 func (t *tx) wakeOwed(req paylink.RequestID) (wakes []paylink.Wake, err error) {
-	err = t.each(`UPDATE messages SET epoch = epoch + 1, wake_at = $2 WHERE request_id = $1 AND state = 'owed' RETURNING id, epoch, channel`,
+	err = t.each(`UPDATE messages SET epoch = epoch + 1, wake_at = $2 WHERE request_id = $1 AND state = 'owed' AND purpose <> 'receipt' RETURNING id, epoch, channel`,
 		[]any{int64(req), t.now + wakeGrace.Milliseconds()}, func(r *sql.Rows) error {
 			w := paylink.Wake{Task: paylink.TaskSend}
 			err := r.Scan(&w.ID, &w.Epoch, &w.Channel)
@@ -173,13 +173,14 @@ func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch i
 	var nextAt, created, dies int64
 	var attempts int
 	var sessionID int64
-	var sessionState, ending string
+	var sessionState, ending, paid string
+	var redacted sql.NullInt64
 	var had int64
 	targets := append(append(messageTargets(&c.Message), rs.targets()...), cs.targets()...)
-	targets = append(targets, &batch, &nextAt, &created, &attempts, &sessionID, &sessionState, &c.Link, &dies, &ending, &had)
+	targets = append(targets, &batch, &nextAt, &created, &attempts, &sessionID, &sessionState, &c.Link, &dies, &ending, &had, &paid, &redacted)
 	if err := t.row(`SELECT `+messageColumns+`, `+requestColumns+`, `+contactColumns+`, b.state, m.next_at, m.created_at, m.attempts,
 			COALESCE(s.id, 0), COALESCE(s.state, ''), COALESCE(s.url, ''), COALESCE(s.expires_at, 0),
-			COALESCE(s.ending, ''), r.paid - r.refunded
+			COALESCE(s.ending, ''), r.paid - r.refunded, m.paid, c.redacted_at
 		FROM messages m JOIN requests r ON r.id = m.request_id JOIN contacts c ON c.request_id = r.id
 			JOIN batches b ON b.id = (m.request_id >> 32)
 			LEFT JOIN sessions s ON s.request_id = r.id AND (s.state = 'intent' OR s.state = 'open' OR s.state = 'pending' OR s.state = 'attempted')
@@ -200,6 +201,11 @@ func (t *tx) claimMessage(c *paylink.MessageClaim, id paylink.MessageID, epoch i
 	switch {
 	case m.State != paylink.MessageOwed || epoch != m.Epoch || nextAt > t.now:
 		return nil, fmt.Errorf("message %s is not waiting to be sent: %w", id, paylink.ErrConflict)
+	case m.Purpose == paylink.PurposeReceipt:
+		if err := t.mayThank(c, batch, paid, redacted.Valid); err != nil {
+			return nil, err
+		}
+		opt.NeedsLink = false
 	case !c.Request.Payment.Owes(): // before the batch's state: what a canceled batch still owes must end, not wait
 		if err := t.dropOwed(req, dropCause(c.Request.Payment)); err != nil {
 			return nil, err
@@ -362,6 +368,10 @@ func (db *DB) CommitMessage(ctx context.Context, c paylink.MessageClaim, opt pay
 			clock = db.dialect.clock
 		}
 		shown := int64(0) // the session whose link the message shows, which must not be dead or on its way there
+		may := mayAsk
+		if c.Message.Purpose == paylink.PurposeReceipt {
+			may, opt.Reveals = mayThank, false
+		}
 		if opt.Reveals {
 			shown = int64(c.SessionID)
 		}
@@ -369,8 +379,7 @@ func (db *DB) CommitMessage(ctx context.Context, c paylink.MessageClaim, opt pay
 			UPDATE messages SET state = 'committing', updated_at = $4
 			WHERE id = $1 AND state = 'claimed' AND epoch = $2
 				AND EXISTS (SELECT 1 FROM attempts a WHERE a.id = $3 AND a.state = 'open' AND a.phase = 'prepared' AND a.lease_until - $5 > `+clock+`)
-				AND EXISTS (SELECT 1 FROM requests r WHERE r.id = messages.request_id AND r.payment IN ('unpaid', 'partially_paid') AND r.canceled_at IS NULL)
-				AND EXISTS (SELECT 1 FROM batches b WHERE b.id = $6 AND b.state IN ('running', 'done'))
+				`+may+`
 				AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.channel = $7 AND s.address_hash = $8 AND s.lifted_at IS NULL)
 				AND (CAST($9 AS BIGINT) = 0 OR EXISTS (SELECT 1 FROM sessions s WHERE s.id = CAST($9 AS BIGINT)
 					AND (s.state = 'open' OR s.state = 'pending' OR s.state = 'attempted') AND s.ending = ''))`,

@@ -213,6 +213,9 @@ func (m *moneyTx) weigh(why string) error {
 	if m.paid == 0 && m.payment != paylink.PaymentAuthorized && m.sum("settled") == 0 && !m.foreign() {
 		return nil
 	}
+	if err := m.thank(); err != nil {
+		return err
+	}
 	ending := "canceled"
 	if m.payment.Owes() { // what is left is asked for by a session of its own
 		ending = "replaced"

@@ -168,6 +168,9 @@ func (t *tx) holdDoubtful(c paylink.MessageClaim, from paylink.MessageState, f *
 // fallBack starts the next channel of the route after m failed for certain: within a day of it, while the debt is owed
 // and nobody has acted on the link.
 func (t *tx) fallBack(m paylink.Message, r paylink.Request, c paylink.Contact) ([]paylink.Wake, error) {
+	if m.Purpose == paylink.PurposeReceipt { // a courtesy: the page has it too
+		return nil, nil
+	}
 	var payment paylink.PaymentState
 	var engaged sql.NullInt64
 	var created int64

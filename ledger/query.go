@@ -24,6 +24,7 @@ type RequestLine struct {
 // MessageLine is what they show of one message.
 type MessageLine struct {
 	ID                paylink.MessageID    `json:"id"`
+	Purpose           string               `json:"purpose"`
 	Channel           paylink.Channel      `json:"channel"`
 	N                 int                  `json:"n"`
 	State             paylink.MessageState `json:"state"`
@@ -118,12 +119,12 @@ func (db *DB) requestPage(ctx context.Context, after, hi int64, f RequestFilter)
 	if err != nil {
 		return nil, err
 	}
-	err = each(ctx, db.read, `SELECT id, request_id, channel, n, state, provider_ref, cause, code, possible_duplicate, updated_at
+	err = each(ctx, db.read, `SELECT id, request_id, purpose, channel, n, state, provider_ref, cause, code, possible_duplicate, updated_at
 		FROM messages WHERE request_id BETWEEN $1 AND $2 ORDER BY id`, []any{lo, hi}, func(r *sql.Rows) error {
 		var m MessageLine
 		var req paylink.RequestID
 		var updated int64
-		if err := r.Scan(&m.ID, &req, &m.Channel, &m.N, &m.State, &m.ProviderRef, &m.Cause, &m.Code, &m.PossibleDuplicate, &updated); err != nil {
+		if err := r.Scan(&m.ID, &req, &m.Purpose, &m.Channel, &m.N, &m.State, &m.ProviderRef, &m.Cause, &m.Code, &m.PossibleDuplicate, &updated); err != nil {
 			return err
 		}
 		m.UpdatedAt = toTime(updated)

@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"time"
 
 	"dunlin/paylink"
@@ -19,15 +18,14 @@ const (
 )
 
 const (
-	dueReceiptQuery = `SELECT d.id, d.request_id FROM (
-			SELECT id, request_id, receipt_at FROM messages WHERE channel = $1 AND receipt_at <= $2 AND receipt_at IS NOT NULL ORDER BY receipt_at LIMIT $3
-		) d JOIN requests r ON r.id = d.request_id ORDER BY r.amount DESC, d.receipt_at LIMIT 1`
-	countReceiptsQuery = `SELECT count(*) FROM (SELECT 1 FROM messages WHERE channel = $1 AND receipt_at <= $2 AND receipt_at IS NOT NULL LIMIT $3) d`
+	dueReceiptQuery = `SELECT m.id, m.request_id, r.amount FROM messages m JOIN requests r ON r.id = m.request_id
+		WHERE m.channel = $1 AND m.receipt_at <= $2 AND m.receipt_at IS NOT NULL ORDER BY m.receipt_at LIMIT $3`
+	countReceiptsQuery = `SELECT count(*) FROM messages WHERE channel = $1 AND receipt_at <= $2 AND receipt_at IS NOT NULL`
 )
 
-// ReceiptsDue counts the messages of a channel whose final word is overdue, up to a limit.
-func (db *DB) ReceiptsDue(ctx context.Context, ch paylink.Channel, limit int) (n int, err error) {
-	err = db.read.QueryRowContext(ctx, countReceiptsQuery, string(ch), db.Now().UnixMilli(), limit).Scan(&n)
+// ReceiptsDue counts the messages of a channel whose final word is overdue.
+func (db *DB) ReceiptsDue(ctx context.Context, ch paylink.Channel) (n int, err error) {
+	err = db.read.QueryRowContext(ctx, countReceiptsQuery, string(ch), db.Now().UnixMilli()).Scan(&n)
 	return n, err
 }
 
@@ -38,11 +36,21 @@ func (db *DB) ClaimReceipt(ctx context.Context, ch paylink.Channel) (m paylink.M
 		m = paylink.Message{}
 		var id paylink.MessageID
 		var req paylink.RequestID
-		if err := t.row(dueReceiptQuery, string(ch), t.now, oldestReceipts).Scan(&id, &req); err != nil {
-			if errors.Is(err, sql.ErrNoRows) {
-				err = paylink.ErrNotFound
+		largest := int64(-1)
+		if err := t.each(dueReceiptQuery, []any{string(ch), t.now, oldestReceipts}, func(r *sql.Rows) error {
+			var x paylink.MessageID
+			var of paylink.RequestID
+			var amount int64
+			err := r.Scan(&x, &of, &amount)
+			if amount > largest {
+				id, req, largest = x, of, amount
 			}
 			return err
+		}); err != nil {
+			return err
+		}
+		if id == 0 {
+			return paylink.ErrNotFound
 		}
 		if err := t.lock(req); err != nil {
 			return err

@@ -116,16 +116,17 @@ func (db *DB) LooksBehind(ctx context.Context, batch paylink.BatchID) (b paylink
 // ClaimLook claims a look for lease: until then nobody else makes it, and if the claimer dies it is due again.
 // ErrConflict means that somebody else has it, or that it is no longer wanted.
 func (db *DB) ClaimLook(ctx context.Context, l paylink.Look, lease time.Duration) (paylink.Look, error) {
+	c := l // the change may be made more than once
 	err := db.change(ctx, func(t *tx) error {
 		until := t.now + lease.Milliseconds()
 		if err := t.one(`UPDATE sessions SET look_at = $3 WHERE id = $1 AND look_at = $2`, int64(l.Session), l.Due.UnixMilli(), until); err != nil {
 			return fmt.Errorf("look at session %s: %w", l.Session, err)
 		}
 		t.use(providerCheckout, classReconcile)
-		l.Due = toTime(until)
+		c.Due = toTime(until)
 		return nil
 	})
-	return l, err
+	return c, err
 }
 
 // Looked records what the provider showed, as [DB.AdoptState] does, and plans the next look; seen is nil if the provider

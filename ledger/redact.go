@@ -72,10 +72,19 @@ func (t *tx) callOff(id paylink.RequestID, payment paylink.PaymentState, actor, 
 }
 
 func (t *tx) redact(id paylink.RequestID, actor, why string) (bool, error) {
+	var attachment string
+	if err := t.row(`SELECT attachment_url FROM requests WHERE id = $1`, int64(id)).Scan(&attachment); err != nil {
+		return false, notFound(err, id)
+	}
 	n, err := t.exec(`UPDATE contacts SET name = '', first_name = '', last_name = '', email = '', phone = '', extra = '{}', redacted_at = $2
 		WHERE request_id = $1 AND redacted_at IS NULL`, int64(id), t.now)
 	if err != nil || n == 0 {
 		return false, err
+	}
+	if attachment != "" {
+		if _, err := t.exec(`DELETE FROM attachments WHERE batch_id = $1 AND url_hash = $2`, int64(id.Batch()), hashOf([]byte(attachment))); err != nil {
+			return false, err
+		}
 	}
 	for _, q := range []string{
 		`UPDATE requests SET description = '', attachment_url = '', customer_id = '' WHERE id = $1`,

@@ -66,16 +66,16 @@ func (t *tx) intent(c *paylink.SessionClaim, opt paylink.ClaimOptions) error {
 	c.OrderNo = paylink.NewOrderNo(c.Request.Reference)
 	lease := t.now + opt.Lease.Milliseconds()
 	session, err := t.insert(`
-		INSERT INTO sessions (request_id, state, order_no, amount, currency, lease_until, check_at, created_at)
-		VALUES ($1, 'intent', $2, $3, $4, $5, $5, $6)`,
-		int64(id), c.OrderNo, c.Request.Amount.Minor, c.Request.Amount.Currency, lease, t.now)
+		INSERT INTO sessions (request_id, state, order_no, amount, currency, lease_until, check_at, created_at, cards)
+		VALUES ($1, 'intent', $2, $3, $4, $5, $5, $6, $7)`,
+		int64(id), c.OrderNo, c.Request.Amount.Minor, c.Request.Amount.Currency, lease, t.now, opt.Cards)
 	if err != nil {
 		if t.db.dialect.unique(err) {
 			return fmt.Errorf("request %s has a session under way: %w", id, paylink.ErrConflict)
 		}
 		return err
 	}
-	c.Session = paylink.SessionID(session)
+	c.Session, c.Cards = paylink.SessionID(session), opt.Cards
 	t.event(event{batch: id.Batch(), request: id, entity: entitySession, id: int64(c.Session), to: string(paylink.SessionIntent)})
 	c.Deadline = toTime(lease)
 	return nil
@@ -262,7 +262,7 @@ func (db *DB) ClaimSettle(ctx context.Context, id paylink.SessionID, epoch int64
 }
 
 const sessionColumns = `id, request_id, state, order_no, COALESCE(provider_id, ''), url, amount, currency, COALESCE(expires_at, 0),
-	COALESCE(revealed_at, 0), lost, ending, COALESCE(check_at, 0), checks, amend, carried, COALESCE(lease_until, 0)`
+	COALESCE(revealed_at, 0), cards, lost, ending, COALESCE(check_at, 0), checks, amend, carried, COALESCE(lease_until, 0)`
 
 type sessionRow struct {
 	paylink.Session
@@ -278,7 +278,7 @@ type sessionRow struct {
 func scanSession(r interface{ Scan(...any) error }) (s sessionRow, err error) {
 	var expires, revealed int64
 	err = r.Scan(&s.ID, &s.RequestID, &s.State, &s.OrderNo, &s.ProviderID, &s.URL, &s.Amount.Minor, &s.Amount.Currency, &expires,
-		&revealed, &s.lost, &s.ending, &s.checkAt, &s.checks, &s.amend, &s.carried, &s.leaseUntil)
+		&revealed, &s.Cards, &s.lost, &s.ending, &s.checkAt, &s.checks, &s.amend, &s.carried, &s.leaseUntil)
 	s.ExpiresAt, s.RevealedAt = toTime(expires), toTime(revealed)
 	return s, err
 }
@@ -471,10 +471,10 @@ func (t *tx) dropOwed(id paylink.RequestID, cause paylink.Cause) error {
 	return t.settle(id, "", string(cause), false)
 }
 
-// endOwed moves every message that is owed and not claimed.
+// endOwed moves every message that asks for the debt, is owed and not claimed. A receipt asks for nothing and stays owed.
 func (t *tx) endOwed(id paylink.RequestID, to paylink.MessageState, cause paylink.Cause) error {
 	var ids []int64
-	err := t.each(`SELECT id FROM messages WHERE request_id = $1 AND state = 'owed'`, []any{int64(id)}, func(r *sql.Rows) error {
+	err := t.each(`SELECT id FROM messages WHERE request_id = $1 AND state = 'owed' AND purpose <> 'receipt'`, []any{int64(id)}, func(r *sql.Rows) error {
 		var m int64
 		err := r.Scan(&m)
 		ids = append(ids, m)

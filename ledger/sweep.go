@@ -100,12 +100,14 @@ func (db *DB) sweepBatch(ctx context.Context, ch paylink.Channel, b paylink.Batc
 			return err
 		}
 		if !acting(state) {
-			_, err := t.exec(`UPDATE messages SET wake_at = NULL WHERE channel = $1 AND (request_id >> 32) = $2 AND wake_at <= $3 AND state = 'owed'`,
-				string(ch), int64(b), t.now)
+			_, err := t.exec(`UPDATE messages SET wake_at = NULL WHERE channel = $1 AND (request_id >> 32) = $2 AND wake_at <= $3 AND state = 'owed'
+				AND NOT (purpose = 'receipt' AND $4)`, string(ch), int64(b), t.now, thanking(state))
 			if err != nil {
 				return err
 			}
-			share = 0
+			if !thanking(state) {
+				share = 0
+			}
 		}
 		parts := []struct {
 			where string

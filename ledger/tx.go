@@ -147,6 +147,16 @@ func (t *tx) event(e event) {
 	t.notes.events = append(t.notes.events, e)
 }
 
+// eventNow writes an event at its place in the transaction and not with the commit.
+func (t *tx) eventNow(e event) error {
+	rest := t.notes.events
+	t.notes.events = nil
+	t.event(e)
+	err := t.flushEvents()
+	t.notes.events = rest
+	return err
+}
+
 func (t *tx) tally(batch paylink.BatchID, kind, state string, n int64) {
 	if t.notes.tallies == nil {
 		t.notes.tallies = map[tallyKey]int64{}

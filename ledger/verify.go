@@ -324,11 +324,11 @@ var invariants = []struct{ kind, query string }{
 	{"accepted_twice", `SELECT m.request_id, 'message ' || m.id FROM messages m JOIN attempts a ON a.message_id = m.id AND a.state = 'accepted'
 		WHERE m.request_id BETWEEN $1 AND $2 AND NOT m.possible_duplicate GROUP BY m.request_id, m.id HAVING count(*) > 1`},
 	{"sent_without_message", `SELECT r.id, 'dispatch is sent' FROM requests r WHERE r.id BETWEEN $1 AND $2 AND r.dispatch = 'sent'
-		AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.request_id = r.id AND m.state IN ('accepted', 'sent', 'delivered', 'read'))`},
+		AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.request_id = r.id AND m.purpose <> 'receipt' AND m.state IN ('accepted', 'sent', 'delivered', 'read'))`},
 	{"sent_without_session", `SELECT r.id, 'a message went out but no session was ever made' FROM requests r WHERE r.id BETWEEN $1 AND $2 AND r.dispatch = 'sent'
 		AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.request_id = r.id AND s.provider_id IS NOT NULL)`},
 	{"in_flight_without_work", `SELECT r.id, 'nothing is owed' FROM requests r WHERE r.id BETWEEN $1 AND $2 AND r.dispatch = 'in_flight' AND r.step <> 'session'
-		AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.request_id = r.id AND m.state IN ('owed', 'claimed', 'committing'))`},
+		AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.request_id = r.id AND m.purpose <> 'receipt' AND m.state IN ('owed', 'claimed', 'committing'))`},
 	{"contact_missing", `SELECT r.id, 'no contact row' FROM requests r WHERE r.id BETWEEN $1 AND $2
 		AND NOT EXISTS (SELECT 1 FROM contacts c WHERE c.request_id = r.id)`},
 	{"refunded_differs", `SELECT r.id, 'refunded is ' || r.refunded FROM requests r WHERE r.id BETWEEN $1 AND $2 AND r.refunded <>

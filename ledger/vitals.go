@@ -42,7 +42,7 @@ func (db *DB) Vitals(ctx context.Context) (v paylink.Vitals, err error) {
 	for _, ch := range paylink.Channels {
 		if err == nil {
 			var n int
-			n, err = db.ReceiptsDue(ctx, ch, 10_000)
+			n, err = db.ReceiptsDue(ctx, ch)
 			v.ReceiptsDue += int64(n)
 		}
 	}

@@ -41,8 +41,16 @@ func (b *Builder) Build(c paylink.MessageClaim) (out Outgoing, templateHash stri
 	}
 	link, suffix := b.link(c)
 	data := templates.NewLinkData(b.Merchant, r, c.Contact, link, r.Language)
+	page := link
+	if c.Paid != nil {
+		if link, suffix = "", ""; b.PublicURL != "" {
+			suffix = paylink.Token(r.ID, r.Secret) + "/receipt"
+			link = b.PublicURL + "/p/" + suffix
+		}
+		data = templates.NewReceiptData(b.Merchant, r, c.Contact, *c.Paid, m.N, c.Date, link, r.Language)
+	}
 	if b.PublicURL != "" && m.Channel == paylink.Email {
-		data.Stop = link + "/stop"
+		data.Stop = page + "/stop"
 		if strings.HasPrefix(data.Stop, "https://") { // a trial on this machine has no address for the world
 			out.Unsubscribe = data.Stop
 		}
@@ -90,17 +98,23 @@ func (b *Builder) link(c paylink.MessageClaim) (link, suffix string) {
 }
 
 func (b *Builder) email(out *Outgoing, c paylink.MessageClaim, data templates.LinkData) error {
-	png, err := templates.QR(data.Link)
-	if err != nil {
-		return err
+	if c.Paid == nil {
+		png, err := templates.QR(data.Link)
+		if err != nil {
+			return err
+		}
+		data.QR = "qr.png"
+		out.Inline = []Inline{{Name: data.QR, ContentType: "image/png", Data: png}}
 	}
-	data.QR = "qr.png"
+	if c.Attachment == nil && c.Paid == nil {
+		data.AttachmentURL = c.Request.AttachmentURL
+	}
 	mail, err := b.Templates.Email(c.Message.Purpose, c.Request.Language, data)
 	if err != nil {
 		return err
 	}
+	out.Attachment = c.Attachment
 	out.Subject, out.Text, out.HTML = mail.Subject, mail.Text, mail.HTML
-	out.Inline = []Inline{{Name: data.QR, ContentType: "image/png", Data: png}}
 	// One id for the message however often it is tried, so that receivers drop a second copy; the secret keeps ids apart
 	// when a ledger was restored and numbers are given out again.
 	sum := sha256.Sum256(append([]byte(c.Message.ID.String()+" "), c.Request.Secret...))
@@ -111,10 +125,11 @@ func (b *Builder) email(out *Outgoing, c paylink.MessageClaim, data templates.Li
 }
 
 // Mark is the text that a lost message can be recognised by at the provider: our link's token or the provider's own link
-// in an SMS, the short reference in a WhatsApp message, whose button's address is not part of its body.
+// in an SMS, the short reference in a WhatsApp message, whose button's address is not part of its body, and in a receipt
+// its number.
 func (b *Builder) Mark(c paylink.InquiryClaim) string {
 	switch {
-	case c.Message.Channel == paylink.WhatsApp:
+	case c.Message.Channel == paylink.WhatsApp, c.Message.Purpose == paylink.PurposeReceipt:
 		return c.ShortRef
 	case b.PublicURL == "":
 		return c.Link

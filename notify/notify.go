@@ -31,6 +31,8 @@ type Outgoing struct {
 	Date      time.Time
 	Boundary  string
 	Inline    []Inline
+	// Attachment goes with an email; nil = none.
+	Attachment *paylink.Attachment
 	// Unsubscribe is the address, https, at which a POST stops emails to this payer (RFC 8058). It must be the same each
 	// time the message is sent. Empty = the mail offers none.
 	Unsubscribe string

@@ -16,6 +16,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrUnconfirmed: an event names a session that its attempt is not known to have; the provider must be asked.
 	ErrUnconfirmed = errors.New("not confirmed by the provider")
+	// ErrTooLarge: a file is larger than is sent along; a link to it will do.
+	ErrTooLarge = errors.New("too large")
 	// ErrFrozen: a message may be sent again only with the bytes of the attempt whose answer was lost.
 	ErrFrozen = errors.New("the bytes differ from what was sent before")
 )
@@ -111,5 +113,6 @@ const (
 	CausePaid            Cause = "paid"             // paid before anything was sent
 	CauseCanceled        Cause = "canceled"         // a person canceled it
 	CauseRestored        Cause = "restored"         // a backup was restored; it may have been sent since the backup
+	CauseAttachment      Cause = "attachment"       // the file of attachment_url is not public, not there or no document
 	CauseInternal        Cause = "internal"         // our own mistake
 )

@@ -110,7 +110,11 @@ type PayerView struct {
 	Last *Session
 	// EngagedAt is when the payer was last sent on to the provider; zero = never.
 	EngagedAt time.Time
-	Receipts  []Receipt
+	// ViewedAt is when the page was first looked at by a browser that runs scripts, perhaps a machine's; zero = never.
+	ViewedAt time.Time
+	// Replaced: the debt is no longer asked for by this request, but by a newer one.
+	Replaced bool
+	Receipts []Receipt
 }
 
 // Left is what is still asked for.

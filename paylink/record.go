@@ -60,6 +60,7 @@ type Session struct {
 	Amount     Money
 	ExpiresAt  time.Time
 	RevealedAt time.Time // when its link was first given to somebody; zero = nobody has it
+	Cards      bool      // made with the customer's id, so that it may show saved cards
 }
 
 // Message is one purpose to one payer by one channel.
@@ -78,8 +79,27 @@ type Message struct {
 	PossibleDuplicate bool
 }
 
+// Attachment is a file that goes with a mail.
+type Attachment struct {
+	Name string // without path; letters, digits, blanks, - and _, and an ending
+	Type string // media type
+	Data []byte
+}
+
 // PurposeLink is the purpose of the message that carries a payment link for the first time.
 const PurposeLink = "link"
+
+// PurposeReceipt is the purpose of the message that thanks for money. It asks for nothing: dispatch and its till do not
+// count it, and it is sent although the debt is paid.
+const PurposeReceipt = "receipt"
+
+// PaidNote is what a receipt says. It is fixed when the receipt is owed: sums that move on must not change the bytes of a
+// message that may have been sent.
+type PaidNote struct {
+	Received  Money  `json:"received"` // by this payment
+	Left      Money  `json:"left"`     // of the debt, after it
+	Reference string `json:"reference,omitempty"`
+}
 
 // Event is one recorded change of state. Events are only ever added.
 type Event struct {

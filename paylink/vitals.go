@@ -16,7 +16,7 @@ type Vitals struct {
 	Flags int64
 	// Unapplied counts the verified events of providers that were stored and not yet applied.
 	Unapplied int64
-	// ReceiptsDue counts the messages whose provider should have been asked about by now, up to 10,000 for each channel.
+	// ReceiptsDue counts the messages whose provider should have been asked about by now.
 	ReceiptsDue int64
 	// Used counts today's calls (UTC) by provider.
 	Used map[string]int64

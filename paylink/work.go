@@ -1,6 +1,9 @@
 package paylink
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Task names a kind of work that the queue can be asked to wake somebody for. The values are asynq task types.
 type Task string
@@ -30,6 +33,8 @@ type SessionClaim struct {
 	OrderNo string
 	Request Request
 	Contact Contact
+	// Cards: the session may show the customer's saved cards.
+	Cards bool
 	// Park names the channels whose queue is full: their messages wait in the ledger for the sweeper.
 	Park     map[Channel]bool
 	Deadline time.Time // after this the claim is no longer ours and nothing may be sent
@@ -75,6 +80,9 @@ type MessageClaim struct {
 	Link      string    // the provider's own link
 	LinkDies  time.Time // when that link stops working
 	Date      time.Time // the same at each attempt, so that a message sent again has the same bytes
+	// Attachment is the file of the request's attachment_url; nil = there is none, or a link to it must do.
+	Attachment *Attachment
+	Paid       *PaidNote // what a receipt says; nil for any other purpose
 	// Frozen is the SHA-256 (hex) of the attempt whose answer was lost; a resend must match it. Empty on a first send.
 	Frozen string
 	// AddressHash is what the address is known by in the list of suppressions.
@@ -91,6 +99,8 @@ type ClaimOptions struct {
 	// NeedsLink: the message will carry the provider's link, so the session must be alive. With a public address of our
 	// own the link is ours and lives as long as the debt.
 	NeedsLink bool
+	// Cards: the payer has proven to be the customer whose saved cards the session may show.
+	Cards bool
 }
 
 // CommitOptions describe what is about to be sent.
@@ -120,6 +130,9 @@ type InquiryClaim struct {
 // ShortRef is the request's short reference: it stands in the body of every message, so that a lost one can be found
 // again, and people can read it out on the telephone.
 func ShortRef(id RequestID) string { return id.String() }
+
+// ReceiptNo numbers the receipts of a request: b12.345/1. It stands in the body of every receipt, and in no other message.
+func ReceiptNo(id RequestID, n int) string { return fmt.Sprintf("%s/%d", id, n) }
 
 // Counts are the till of one batch: they add up to Rows at every moment (law 1).
 type Counts struct {
@@ -155,6 +168,7 @@ type Batch struct {
 	Rows        int64 // 0 until the file was read whole
 	Canary      int
 	Priority    int
+	Receipts    bool // who has paid is sent a receipt
 	Why         string
 	Plan        []byte // JSON
 	CreatedAt   time.Time

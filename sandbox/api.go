@@ -19,6 +19,10 @@ func (s *Sandbox) routes() http.Handler {
 	mux.HandleFunc("GET /b/checkout/page/", s.servePayer)
 	mux.HandleFunc("POST /b/checkout/pay/", s.servePay)
 	mux.HandleFunc("GET /b/{code}", s.serveShort)
+	mux.HandleFunc("GET "+sdkScript, s.serveSDK)
+	mux.HandleFunc("OPTIONS "+sdkPath+"{id}/", s.sdkPreflight)
+	mux.HandleFunc("GET "+sdkPath+"{id}/", s.sdkSetup)
+	mux.HandleFunc("POST "+sdkPath+"{id}/", s.sdkSubmit)
 
 	mux.HandleFunc("GET /{$}", s.serveInbox)
 	mux.HandleFunc("GET /mails/{id}", s.serveMail)
@@ -81,11 +85,12 @@ func (s *Sandbox) apiPay(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Outcome Outcome `json:"outcome"`
 		Late    bool    `json:"late"`
+		Tell    Telling `json:"webhook"`
 	}
 	if !readJSON(w, r, &in) {
 		return
 	}
-	p, err := s.Pay(r.Context(), r.PathValue("id"), in.Outcome, in.Late)
+	p, err := s.Attempt(r.Context(), r.PathValue("id"), Attempt{in.Outcome, in.Late, in.Tell})
 	switch {
 	case errors.Is(err, ErrNoSession):
 		detail(http.StatusNotFound, err.Error()).write(w)

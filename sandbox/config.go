@@ -31,6 +31,7 @@ const (
 // Config says how a sandbox behaves. Zero values mean the default in brackets.
 type Config struct {
 	APIKey     string // Ottu's private key ["sandboxOttuKey"]
+	PublicKey  string // Ottu's public key, which its checkout script shows ["sandboxOttuPublic"]
 	HMACKey    string // Ottu's webhook secret ["sandboxOttuHMAC"]
 	AccountSID string // Twilio's account ["AC" and 32 digits]
 	AuthToken  string // its token; letters and digits only, as Twilio's client checks ["sandbox…"]
@@ -66,6 +67,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	def(&c.APIKey, "sandboxOttuKey")
+	def(&c.PublicKey, "sandboxOttuPublic")
 	def(&c.HMACKey, "sandboxOttuHMAC")
 	def(&c.AccountSID, "AC00000000000000000000000000000001")
 	def(&c.AuthToken, "sandbox0000000000000000000token1")
@@ -137,6 +139,11 @@ func (s *Sandbox) Env() []string {
 		"DUNLIN_WHATSAPP_TEMPLATES=link:en=" + LinkTemplateEN + ",link:ar=" + LinkTemplateAR +
 			",reminder:en=" + ReminderTemplateEN + ",reminder:ar=" + ReminderTemplateAR,
 	}
+}
+
+// SDKEnv lists what else in the environment has Dunlin embed the stand-in of Ottu's checkout script in its page.
+func (s *Sandbox) SDKEnv() []string {
+	return []string{"DUNLIN_OTTU_PUBLIC_KEY=" + s.cfg.PublicKey, "DUNLIN_OTTU_SDK_URL=" + s.base + sdkScript}
 }
 
 // loopback reports whether only this machine can reach a.

@@ -28,7 +28,8 @@ type session struct {
 	webhook  string
 	redirect string
 	pgCodes  []string
-	echo     fields // what else was sent and is echoed; nil in quiet mode
+	behind   []webhook // events that are told after the next one
+	echo     fields    // what else was sent and is echoed; nil in quiet mode
 }
 
 // Session is a checkout session as the sandbox knows it.
@@ -46,6 +47,7 @@ type Session struct {
 	Name       string    `json:"name,omitempty"`
 	Email      string    `json:"email,omitempty"`
 	Phone      string    `json:"phone,omitempty"`
+	CustomerID string    `json:"customer_id,omitempty"`
 	Language   string    `json:"language"`
 	WebhookURL string    `json:"webhook_url,omitempty"`
 	URL        string    `json:"checkout_url"`
@@ -201,7 +203,7 @@ func (s *Sandbox) view(x *session) Session {
 		ID: x.id, OrderNo: x.orderNo, Nth: x.nth, Amount: formatMinor(x.minor, x.currency), Settled: formatMinor(x.settled, x.currency),
 		Currency: x.currency, State: state, Created: x.created, Expires: x.expires(), Attempts: x.attempts,
 		Name:  strings.TrimSpace(get("customer_first_name") + " " + get("customer_last_name")),
-		Email: get("customer_email"), Phone: get("customer_phone"), Language: get("language"),
+		Email: get("customer_email"), Phone: get("customer_phone"), CustomerID: get("customer_id"), Language: get("language"),
 		WebhookURL: x.webhook, URL: s.checkoutURL(x.id),
 	}
 	if v.Language == "" {

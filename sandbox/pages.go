@@ -172,14 +172,15 @@ func (s *Sandbox) servePayer(w http.ResponseWriter, r *http.Request) {
 
 func (s *Sandbox) servePay(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	p, err := s.Pay(r.Context(), r.PostFormValue("session_id"), Outcome(r.PostFormValue("outcome")), false)
+	p, err := s.Attempt(r.Context(), r.PostFormValue("session_id"), Attempt{Outcome(r.PostFormValue("outcome")),
+		r.PostFormValue("late") == "yes", Telling(r.PostFormValue("webhook"))})
 	switch {
 	case errors.Is(err, ErrNoSession):
 		s.showPayer(w, http.StatusNotFound, Session{Language: "en"}, p)
 	case errors.Is(err, ErrNotPayable):
 		s.showPayer(w, http.StatusConflict, p.Session, p)
 	case err != nil:
-		http.Error(w, "unknown outcome", http.StatusBadRequest)
+		http.Error(w, err.Error(), http.StatusBadRequest)
 	case pageURL(p.Redirect) && (p.Session.State == "paid" || p.Session.State == "authorized"):
 		http.Redirect(w, r, p.Redirect, http.StatusSeeOther)
 	default:
@@ -188,14 +189,14 @@ func (s *Sandbox) servePay(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Sandbox) showPayer(w http.ResponseWriter, status int, x Session, p Payment) {
-	open := x.State == "created" || x.State == "pending" || x.State == "attempted"
+	late := x.State == "expired" || x.State == "failed"
 	words := payerWords["en"]
 	dir := "ltr"
 	if x.Language == "ar" {
 		words, dir = payerWords["ar"], "rtl"
 	}
 	s.show(w, status, "payer", map[string]any{
-		"Title": words["title"], "Session": x, "Open": open, "Payment": p, "Words": words, "Dir": dir, "Lang": x.Language,
+		"Title": words["title"], "Session": x, "Open": x.open(), "Late": late, "Payment": p, "Words": words, "Dir": dir, "Lang": x.Language,
 		"State": words[x.State], "Now": s.cfg.Now(),
 	})
 }
@@ -204,6 +205,8 @@ func (s *Sandbox) showPayer(w http.ResponseWriter, status int, x Session, p Paym
 var payerWords = map[string]map[string]string{
 	"en": {
 		"title": "Payment", "amount": "Amount due", "for": "Reference", "name": "Payer", "until": "Pay by",
+		"late": "Pay all the same, too late", "telling": "The merchant's webhook is told", "usual": "as usual", "twice": "twice",
+		"behind": "after that of the next attempt", "never": "not at all",
 		"pay": "Pay", "part": "Pay half", "fail": "Let the card be declined", "cancel": "Leave without paying",
 		"note": "This is a sandbox. No card is charged, no money moves.", "absent": "This payment does not exist.",
 		"pending": "Waiting for payment", "attempted": "The last attempt did not succeed. You can try again.",
@@ -212,6 +215,8 @@ var payerWords = map[string]map[string]string{
 	},
 	"ar": {
 		"title": "الدفع", "amount": "المبلغ المستحق", "for": "المرجع", "name": "الدافع", "until": "ادفع قبل",
+		"late": "ادفع رغم فوات الأوان", "telling": "إبلاغ المتجر عبر الـ webhook", "usual": "كالمعتاد", "twice": "مرتين",
+		"behind": "بعد إبلاغ المحاولة التالية", "never": "لا يُبلَّغ",
 		"pay": "ادفع", "part": "ادفع النصف", "fail": "محاكاة رفض البطاقة", "cancel": "المغادرة دون دفع",
 		"note": "هذه بيئة تجريبية. لا تُخصم أي بطاقة ولا تُحوَّل أي أموال.", "absent": "عملية الدفع هذه غير موجودة.",
 		"pending": "بانتظار الدفع", "attempted": "لم تنجح المحاولة الأخيرة. يمكنك المحاولة مرة أخرى.",

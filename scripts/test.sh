@@ -30,6 +30,7 @@ postgres_dir() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -t/ -k5,5n |
 missing=()
 command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing+=(redis-server)
 [ -n "$(postgres_dir)" ] || command -v initdb >/dev/null || missing+=(postgresql)
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
 # The race detector needs a C compiler.
 command -v "${CC:-gcc}" >/dev/null || missing+=(gcc libc6-dev)
 if [ ${#missing[@]} -gt 0 ]; then

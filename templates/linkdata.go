@@ -22,10 +22,14 @@ type LinkData struct {
 	Reference       string // the merchant's own name for the debt
 	ShortRef        string // Dunlin's name for the request; finds a message again by its text
 	Link            string
+	AttachmentURL   string // of a file that the mail does not carry along
 	Stop            string // where the payer says that no more emails are wanted; empty = nowhere
 	QR              string // name of the inline picture of the link, without "cid:"; empty = no picture
 	// Extra holds the file's other columns by the header's words: {{.Extra.class}}, {{index .Extra "Class name"}}.
 	Extra map[string]string
+	// Of a receipt, empty in any other message: what arrived, what is left (empty = nothing), when, and by which numbers the
+	// payment and the receipt are known. Link leads to the receipt's page and may be empty.
+	Received, Left, PaidOn, PaymentRef, ReceiptNo string
 }
 
 // NewLinkData gathers what a message says about a request, with amount and date as the language and the request's
@@ -99,7 +103,8 @@ func hasArabicDigits(s string) bool {
 func (d LinkData) clean() LinkData {
 	for _, s := range []*string{
 		&d.Merchant, &d.Name, &d.FirstName, &d.Amount, &d.Description, &d.DueDate,
-		&d.InvoiceNumber, &d.Reference, &d.ShortRef, &d.Link, &d.Stop, &d.QR,
+		&d.InvoiceNumber, &d.Reference, &d.ShortRef, &d.Link, &d.Stop, &d.QR, &d.AttachmentURL,
+		&d.Received, &d.Left, &d.PaidOn, &d.PaymentRef, &d.ReceiptNo,
 	} {
 		*s = oneLine(*s)
 	}

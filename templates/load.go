@@ -36,7 +36,9 @@ func Load(dir string) (*Set, error) {
 	var errs []error
 	for _, lang := range []string{"en", "ar"} {
 		for _, ch := range paylink.Channels {
-			errs = append(errs, s.add(key{paylink.PurposeLink, lang, ch}, files))
+			for _, purpose := range []string{paylink.PurposeLink, paylink.PurposeReceipt} {
+				errs = append(errs, s.add(key{purpose, lang, ch}, files))
+			}
 		}
 	}
 	s.pages, err = loadPages(files)
@@ -108,12 +110,16 @@ func (s *Set) try(k key, m *message, source string) error {
 	full := LinkData{
 		Merchant: "Al Noor School", Name: "Noura Al-Salem", FirstName: "Noura", Amount: "KWD 125.000",
 		Description: "School fees", DueDate: "15 March 2026", InvoiceNumber: "INV-42", Reference: "STU-1001",
-		ShortRef: "b1.1", Link: "https://pay.example/p/sample", Stop: "https://pay.example/p/sample/stop", QR: "qr.png", Extra: map[string]string{},
+		ShortRef: "b1.1", Link: "https://pay.example/p/sample", AttachmentURL: "https://files.example/invoice.pdf", Stop: "https://pay.example/p/sample/stop", QR: "qr.png", Extra: map[string]string{},
 	}
 	for _, found := range extraKeys.FindAllStringSubmatch(source, -1) {
 		full.Extra[found[1]+found[2]] = "sample"
 	}
 	sparse := LinkData{Merchant: full.Merchant, Amount: full.Amount, Link: full.Link, ShortRef: full.ShortRef}
+	if k.purpose == paylink.PurposeReceipt {
+		full.Received, full.Left, full.PaidOn, full.PaymentRef, full.ReceiptNo = "KWD 25.000", "KWD 100.000", "2 March 2026", "R1", "b1.1/1"
+		sparse.Received, sparse.ReceiptNo, sparse.Link = full.Received, full.ReceiptNo, ""
+	}
 	for _, d := range []LinkData{full, sparse} {
 		var rendered []string
 		switch k.channel {
@@ -139,6 +145,9 @@ func (s *Set) try(k key, m *message, source string) error {
 		for _, text := range rendered {
 			if !strings.Contains(text, d.Link) {
 				return errors.New("the message does not contain the payment link; write {{.Link}} where it belongs")
+			}
+			if !strings.Contains(text, d.ReceiptNo) {
+				return errors.New("the receipt does not contain its number; write {{.ReceiptNo}} where it belongs")
 			}
 		}
 	}

@@ -31,7 +31,10 @@ const (
 	PagePartRefunded PageState = "part_refunded"
 	PageSettled      PageState = "settled" // outside of the provider: cash, transfer
 	PageCanceled     PageState = "canceled"
-	PageExpired      PageState = "expired" // by the merchant's rule
+	PageReplaced     PageState = "replaced" // the sender asks for it anew, by another link
+	PageExpired      PageState = "expired"  // by the merchant's rule
+	PageCheckout     PageState = "checkout" // the provider's checkout in our page
+	PageCards        PageState = "cards"    // the payer may prove that the saved cards are theirs
 	PageBusy         PageState = "busy"
 	PageDown         PageState = "down"
 	PageRefused      PageState = "refused"
@@ -42,13 +45,13 @@ const (
 
 // PageStates lists them.
 var PageStates = []PageState{PagePayable, PagePartPaid, PageProcessing, PagePaid, PageAuthorized, PageRefunded, PagePartRefunded, PageSettled,
-	PageCanceled, PageExpired, PageBusy, PageDown, PageRefused, PageUnknown, PageSlowDown, PageFailed}
+	PageCanceled, PageReplaced, PageExpired, PageCheckout, PageCards, PageBusy, PageDown, PageRefused, PageUnknown, PageSlowDown, PageFailed}
 
 // mood colours a state.
 var mood = map[PageState]string{
 	PagePaid: "good", PageAuthorized: "good", PageSettled: "good", PageRefunded: "good", PagePartRefunded: "good",
 	PageProcessing: "warn", PagePartPaid: "warn", PageBusy: "warn", PageDown: "warn", PageFailed: "warn", PageSlowDown: "warn",
-	PageCanceled: "bad", PageExpired: "bad", PageRefused: "bad", PageUnknown: "bad",
+	PageReplaced: "warn", PageCanceled: "bad", PageExpired: "bad", PageRefused: "bad", PageUnknown: "bad",
 }
 
 // Page is what the payer's page is rendered from. Zero values leave their places out.
@@ -62,6 +65,26 @@ type Page struct {
 	Started bool
 	// PayPath, CheckPath and LanguagePath are where the page's forms and its language link lead.
 	PayPath, CheckPath, LanguagePath string
+	// ScriptPath is the page's own script; the page works without. SeenPath is what it tells that somebody looked.
+	ScriptPath, SeenPath string
+	// Embeds: the button leads to the provider's checkout in our page, not to the provider's own.
+	Embeds bool
+	// Embed is what the state checkout shows.
+	Embed *PageEmbed
+	// CardsPath is where the state cards sends the digits; WrongDigits and NoMoreTries say why it asks again.
+	CardsPath                string
+	WrongDigits, NoMoreTries bool
+	// InvoicePath and ReceiptPath lead to the pages to print.
+	InvoicePath, ReceiptPath string
+}
+
+// PageEmbed is the provider's checkout in our page.
+type PageEmbed struct {
+	ScriptURL, Merchant, Key, Session string
+	// Forms are the ways to pay that the checkout may offer, in its own words, separated by spaces.
+	Forms string
+	// HostedPath leads to the provider's own page, ResultPath to what became of it.
+	HostedPath, ResultPath string
 }
 
 // detail is a line of the page's list; Label is a key of the words.
@@ -72,7 +95,11 @@ type pageData struct {
 	State, Lang, Dir, OtherLang, OtherLanguage string
 	Merchant, Mood, Sum, ShortRef              string
 	Pay, PayWord, PaySum, Check                string
-	Started                                    bool
+	Started, Embeds                            bool
+	Script, Seen, Cards                        string
+	WrongDigits, NoMoreTries                   bool
+	Embed                                      *PageEmbed
+	Invoice, Receipt, Document                 string
 	Details                                    []detail
 	W                                          map[string]string
 	Style                                      htmltemplate.CSS
@@ -85,16 +112,24 @@ type pages struct {
 	words  map[string]map[string]string
 	style  string
 	policy string
+	script []byte
+
+	paper                   *htmltemplate.Template
+	paperStyle, paperPolicy string
 }
 
 func loadPages(files map[string]string) (*pages, error) {
-	p := &pages{words: map[string]map[string]string{}, style: files["pages/style.css"]}
-	if strings.Contains(strings.ToLower(p.style), "</style") {
-		return nil, errors.New("pages/style.css must not contain </style")
-	}
-	sum := sha256.Sum256([]byte(p.style))
-	p.policy = "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	p := &pages{words: map[string]map[string]string{}, script: []byte(files["pages/pay.js"])}
 	var err error
+	if p.style, p.policy, err = styleOf("pages/style.css", files); err != nil {
+		return nil, err
+	}
+	if p.paperStyle, p.paperPolicy, err = styleOf("pages/paper.css", files); err != nil {
+		return nil, err
+	}
+	if p.paper, err = parseHTML([]string{"pages/paper.html"}, files); err != nil {
+		return nil, err
+	}
 	if p.page, err = parseHTML([]string{"pages/pay.html"}, files); err != nil {
 		return nil, err
 	}
@@ -119,6 +154,16 @@ func loadPages(files map[string]string) (*pages, error) {
 	return p, errors.Join(p.try(), p.loadStop(files))
 }
 
+// styleOf reads a style and says by which source a Content-Security-Policy lets it in.
+func styleOf(name string, files map[string]string) (style, policy string, err error) {
+	style = files[name]
+	if strings.Contains(strings.ToLower(style), "</style") {
+		return "", "", fmt.Errorf("%s must not contain </style", name)
+	}
+	sum := sha256.Sum256([]byte(style))
+	return style, "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'", nil
+}
+
 // try renders every state in both languages.
 func (p *pages) try() error {
 	view := &paylink.PayerView{Request: paylink.Request{ID: paylink.NewRequestID(1, 1), Amount: paylink.Money{Minor: 12500, Currency: "KWD"},
@@ -130,17 +175,21 @@ func (p *pages) try() error {
 				return fmt.Errorf("pages/words.%s.json: %q is missing", lang, "title_"+string(state))
 			}
 			for _, v := range []*paylink.PayerView{view, nil} {
-				if _, err := p.render(Page{State: state, Lang: lang, Merchant: "Al Noor School", View: v, PayPath: "/p/x/pay", CheckPath: "/p/x/check"}); err != nil {
+				if _, err := p.render(Page{State: state, Lang: lang, Merchant: "Al Noor School", View: v, PayPath: "/p/x/pay", CheckPath: "/p/x/check",
+					CardsPath: "/p/x/cards", ScriptPath: "/p/x.js", Embed: &PageEmbed{ScriptURL: "https://sdk.example/x.js"}}); err != nil {
 					return fmt.Errorf("pages/pay.html: %w", err)
 				}
 			}
 		}
 	}
-	return nil
+	return p.tryPapers(*view)
 }
 
 // PageStyle is the source by which a Content-Security-Policy lets the page's own style in, and no other.
 func (s *Set) PageStyle() string { return s.pages.policy }
+
+// PageScript is the payer's page's own script.
+func (s *Set) PageScript() []byte { return s.pages.script }
 
 // Page renders the payer's page.
 func (s *Set) Page(d Page) ([]byte, error) { return s.pages.render(d) }
@@ -151,11 +200,13 @@ func (p *pages) render(d Page) ([]byte, error) {
 		d.Lang, words = "en", p.words["en"]
 	}
 	x := pageData{State: string(d.State), Lang: d.Lang, Dir: "ltr", OtherLang: "ar", OtherLanguage: d.LanguagePath, Merchant: oneLine(d.Merchant),
-		Mood: mood[d.State], W: words, Style: htmltemplate.CSS(p.style), Pay: d.PayPath, PayWord: "pay", Check: d.CheckPath, Started: d.Started}
+		Mood: mood[d.State], W: words, Style: htmltemplate.CSS(p.style), Pay: d.PayPath, PayWord: "pay", Check: d.CheckPath, Started: d.Started,
+		Script: d.ScriptPath, Seen: d.SeenPath, Embeds: d.Embeds, Embed: d.Embed, Cards: d.CardsPath, WrongDigits: d.WrongDigits, NoMoreTries: d.NoMoreTries}
 	if d.Lang == "ar" {
 		x.Dir, x.OtherLang = "rtl", "en"
 	}
 	if d.View != nil {
+		x.Invoice, x.Receipt, x.Document = d.InvoicePath, d.ReceiptPath, d.View.Request.AttachmentURL
 		x.describe(d)
 	}
 	var out bytes.Buffer
@@ -190,9 +241,13 @@ func (x *pageData) describe(d Page) {
 		x.Sum = money(v.Paid)
 	case PageProcessing:
 		x.Sum, x.PayWord = left, "pay_again"
+	case PageCheckout:
+		x.Sum = left
+	case PageCards:
+		x.Sum, x.PayWord = left, "without_cards"
 	case PageBusy, PageDown, PageFailed:
 		x.Sum, x.PayWord = left, "try_again"
-	case PageAuthorized, PageSettled, PageRefused:
+	case PageAuthorized, PageSettled, PageRefused, PageReplaced:
 		x.Sum = link.Amount
 	}
 	add("for", link.Description)

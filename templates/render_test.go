@@ -87,7 +87,11 @@ func TestGolden(t *testing.T) {
 
 func golden(t *testing.T, channel, lang, size, got string) {
 	t.Helper()
-	name := filepath.Join("testdata", strings.Join([]string{"link", lang, channel, size, "golden"}, "."))
+	goldenFile(t, filepath.Join("testdata", strings.Join([]string{"link", lang, channel, size, "golden"}, ".")), got)
+}
+
+func goldenFile(t *testing.T, name, got string) {
+	t.Helper()
 	if *update {
 		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
 			t.Fatal(err)

@@ -20,15 +20,18 @@ func TestWhatsAppTexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	texts := regexp.MustCompile("(?s)```text\n(.*?)\n```").FindAllStringSubmatch(string(doc), -1)
-	if len(texts) != 4 {
-		t.Fatalf("%d texts, want two variants in two languages", len(texts))
+	if len(texts) != 6 {
+		t.Fatalf("%d texts, want two variants and a receipt in two languages", len(texts))
 	}
 	s := load(t)
 	for i, m := range texts {
-		body, lang, inBody := m[1], []string{"en", "ar"}[i%2], i >= 2
-		d := full(lang)
+		body, lang, inBody := m[1], []string{"en", "ar"}[i%2], i == 2 || i == 3
+		d, purpose := full(lang), paylink.PurposeLink
+		if i >= 4 {
+			d, purpose = receipt(lang, "full"), paylink.PurposeReceipt
+		}
 		d.Name, d.Description = strings.Repeat("نورة ", 100), strings.Repeat("رسوم ", 200)
-		vars, err := s.WhatsApp(paylink.PurposeLink, lang, d, strings.Repeat("x", 200))
+		vars, err := s.WhatsApp(purpose, lang, d, strings.Repeat("x", 200))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -55,11 +55,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, terminal 
 	rate := fs.String("rate", "40/s", "how fast the payment provider and each channel may be called")
 	paying := fs.Int("pay", 12, "how many of the payers open their link and pay by themselves, so that there is something to see")
 	listen := fs.String("listen", "127.0.0.1:0", "address of the payers' pages; port 0 is any that is free")
+	sdk := fs.Bool("sdk", false, "hold the provider's checkout in the payment page, instead of sending payers on to the provider's")
 	keep := fs.String("keep", "", "folder in which the ledger is kept afterwards (default: a temporary one, removed)")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	d, err := start(ctx, *rate, *keep, *listen)
+	d, err := start(ctx, *rate, *keep, *listen, *sdk)
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (d *demo) close() {
 	}
 }
 
-func start(ctx context.Context, rate, keep, listen string) (d *demo, err error) {
+func start(ctx context.Context, rate, keep, listen string, sdk bool) (d *demo, err error) {
 	d = &demo{dir: keep, keep: keep != ""}
 	defer func() {
 		if err != nil {
@@ -155,7 +156,11 @@ func start(ctx context.Context, rate, keep, listen string) (d *demo, err error) 
 		"DUNLIN_MERCHANT_NAME": "Palm Street School", "DUNLIN_DEFAULT_COUNTRY": "KW", "DUNLIN_DEFAULT_CURRENCY": "KWD",
 		"DUNLIN_SMS_PRICE": "0.045 USD", "DUNLIN_PUBLIC_URL": public,
 	}
-	for _, line := range d.sandbox.Env() {
+	lines := d.sandbox.Env()
+	if sdk {
+		lines = append(lines, d.sandbox.SDKEnv()...)
+	}
+	for _, line := range lines {
 		name, value, _ := strings.Cut(line, "=")
 		if _, set := env[name]; !set {
 			env[name] = value

@@ -117,6 +117,10 @@ func (a *app) planSettings(c *setup.Config) (intake.Settings, error) {
 		_, ok := c.WhatsAppTemplates[setup.ContentKey{Purpose: paylink.PurposeLink, Language: language}]
 		return ok
 	}
+	s.HasReceipt = func(language string) bool {
+		_, ok := c.WhatsAppTemplates[setup.ContentKey{Purpose: paylink.PurposeReceipt, Language: language}]
+		return ok
+	}
 	return s, nil
 }
 

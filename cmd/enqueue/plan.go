@@ -31,6 +31,9 @@ func (a *app) printPlan(s *screen, p intake.Plan, all string) {
 			line("  %-4s %18s  in %s", t.Currency, groupDigits(t.Amount), count(t.Rows, "request"))
 		}
 		a.printMessages(s, p)
+		if p.Receipts {
+			line("%s", s.wrap("  ", "and a receipt to each payer when the money arrives"))
+		}
 		line("\n%s  at least %s; %s sets the pace", s.bold("Time"), intake.Span(p.Finish.Duration()), pace(p.Finish.Slowest))
 	}
 	a.printRejections(s, p, all)

@@ -83,7 +83,7 @@ func left(l ledger.RequestLine) paylink.Money {
 	m := paylink.Money{Currency: l.Request.Amount.Currency}
 	switch l.Request.Payment {
 	case paylink.PaymentUnpaid, paylink.PaymentPartiallyPaid, paylink.PaymentAuthorized, paylink.PaymentExpired:
-		m.Minor = max(l.Request.Amount.Minor-l.Paid, 0)
+		m.Minor = max(l.Request.Amount.Minor-l.Paid+l.Refunded, 0)
 	}
 	return m
 }

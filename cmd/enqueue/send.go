@@ -23,6 +23,7 @@ not the batch.
   enqueue send payers.csv --yes --follow       from a script
   enqueue send payers.csv --canary 50          50 rows first, the rest later
   enqueue send payers.csv --strict --yes       all rows or none
+  enqueue send payers.csv --receipts           and a receipt to who has paid
   enqueue send b7                              a draft that was left, now
 
 Rows that are wrong are left out; the good ones go (exit code 3), and enqueue
@@ -36,8 +37,8 @@ once more. An argument that names a file is a file, else it must be a batch.`
 
 type sendFlags struct {
 	readingFlags
-	again, strict, follow, dryRun bool
-	canary, brake                 int
+	again, strict, follow, dryRun, receipts bool
+	canary, brake                           int
 }
 
 func (a *app) sendCommand() *cobra.Command {
@@ -66,6 +67,7 @@ func (a *app) sendCommand() *cobra.Command {
 	f.BoolVar(&flags.strict, "strict", false, "send nothing if any row is rejected")
 	f.BoolVar(&flags.again, "again", false, "send a file that was sent before")
 	f.BoolVar(&flags.dryRun, "dry-run", false, "only check")
+	f.BoolVar(&flags.receipts, "receipts", false, "send a receipt to who has paid, by the channel that reached them")
 	f.IntVar(&flags.canary, "canary", 0, "send so many rows first, and wait for their receipts or for you")
 	f.IntVar(&flags.brake, "brake", 0, "halt when more than so many percent fail (default 10)")
 	return cmd
@@ -87,7 +89,7 @@ func (a *app) sendFile(ctx context.Context, path string, flags sendFlags) error 
 	if err != nil {
 		return err
 	}
-	rd.Canary, rd.BrakePercent = flags.canary, flags.brake
+	rd.Canary, rd.BrakePercent, rd.Receipts = flags.canary, flags.brake, flags.receipts
 	s, err := a.planSettings(c)
 	if err != nil {
 		return err

@@ -111,7 +111,11 @@ func (a *app) printRequest(l ledger.RequestLine, events []paylink.Event) {
 		if m.PossibleDuplicate {
 			text += ", perhaps a duplicate"
 		}
-		field("message", text)
+		name := "message"
+		if m.Purpose == paylink.PurposeReceipt {
+			name = "receipt"
+		}
+		field(name, text)
 	}
 	fmt.Fprintf(s, "\n%s\n", s.bold("What happened"))
 	for _, e := range events {

@@ -284,6 +284,9 @@ func (a *app) funnel(ctx context.Context, db *ledger.DB, st paylink.Status) (str
 		}
 		took, arrived := false, false
 		for _, m := range l.Messages {
+			if m.Purpose == paylink.PurposeReceipt {
+				continue
+			}
 			took = took || m.State.Accepted()
 			arrived = arrived || m.State == paylink.MessageDelivered || m.State == paylink.MessageRead
 		}

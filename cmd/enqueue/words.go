@@ -52,6 +52,8 @@ func causeWords(c paylink.Cause) string {
 		return "a person called it off"
 	case paylink.CauseRestored:
 		return "a backup was restored, and it may have been sent since; compare, then retry or cancel"
+	case paylink.CauseAttachment:
+		return "the file of attachment_url cannot be sent; mend its address, retry"
 	case paylink.CauseInternal:
 		return "our own mistake; the worker's log tells more"
 	}

@@ -54,6 +54,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.StringVar(&cfg.AccountSID, "account-sid", "", "Twilio's account SID")
 	fs.StringVar(&cfg.AuthToken, "auth-token", "", "Twilio's auth token")
 	fs.StringVar(&cfg.BounceTo, "bounce-to", "", "where failed mail is reported: unix:/path or HOST:PORT by LMTP, smtp:HOST:PORT")
+	fs.StringVar(&cfg.PublicKey, "public-key", "", "Ottu's public key")
+	sdk := fs.Bool("sdk", false, "print the environment for the stand-in of Ottu's checkout script, too")
 	codes := fs.String("pg-codes", "", "Ottu's gateway codes, separated by commas")
 	fs.DurationVar(&cfg.Latency, "latency", 0, "added to every call and mail, such as 80ms")
 	fs.Float64Var(&cfg.Rate, "rate", 0, "calls a second per provider above which it throttles; 0 = no limit")
@@ -85,7 +87,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range s.Env() {
+	env := s.Env()
+	if *sdk {
+		env = append(env, s.SDKEnv()...)
+	}
+	for _, line := range env {
 		fmt.Fprintln(stdout, line)
 	}
 	fmt.Fprintf(stderr, "sandbox: pages at %s, mail at %s\n", s.URL(), s.SMTPAddr())

@@ -40,6 +40,7 @@ var layers = []layer{
 	{"notify/mailstatus", []string{"paylink"}},
 	{"notify/bounce", []string{"paylink", "notify/mailstatus"}},
 	{"notify/email", []string{"paylink", "notify", "notify/mailstatus"}},
+	{"notify/attachment", []string{"paylink"}},
 	{"notify/twilio", []string{"paylink", "notify"}},
 	// jobs declares the interfaces it calls; the store, the file reader and the adapters are plugged in by cmd.
 	{"jobs/...", []string{"paylink", "notify", "templates", "jobs/..."}},
@@ -74,6 +75,7 @@ var homes = []struct {
 	{"github.com/emersion/go-message", []string{"notify/bounce"}},
 	{"modernc.org/sqlite", []string{"ledger/..."}},
 	{"github.com/jackc/pgx", []string{"ledger/...", "internal/testenv"}},
+	{"github.com/chromedp", nil},           // drives browsers, in tests
 	{"github.com/mattn/go-sqlite3", nil},   // needs cgo; modernc.org/sqlite does not
 	{"github.com/shopspring/decimal", nil}, // money is integer minor units
 }

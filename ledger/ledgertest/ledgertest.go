@@ -115,6 +115,9 @@ func Draft(f *File) { f.Draft = true }
 // Canary makes the batch send n rows first.
 func Canary(n int) Option { return func(f *File) { f.Batch.Canary = n } }
 
+// Receipts sends who has paid a receipt.
+func Receipts(f *File) { f.Batch.Receipts = true }
+
 // Brake halts the batch when more than rows and more than percent of the rows failed.
 func Brake(percent, rows int) Option {
 	return func(f *File) { f.Batch.BrakePercent, f.Batch.BrakeRows = percent, rows }

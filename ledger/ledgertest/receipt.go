@@ -459,7 +459,7 @@ func receiptDue(s *scene) {
 	s.accept(one(s, wakes)) // nobody can be asked about an email
 	due := func(want int) {
 		s.Helper()
-		n, err := s.db.ReceiptsDue(ctx, paylink.SMS, 100)
+		n, err := s.db.ReceiptsDue(ctx, paylink.SMS)
 		s.ok(err)
 		v, err := s.db.Vitals(ctx)
 		s.ok(err)

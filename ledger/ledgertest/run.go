@@ -16,9 +16,11 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *ledger.DB)
 		{"import", importTests}, {"batch", batchTests}, {"session", sessionTests}, {"lost session", lostTests},
 		{"message", messageTests}, {"fallback", fallbackTests}, {"unknown", unknownTests}, {"command", commandTests},
 		{"cancel", cancelTests}, {"renew", renewTests}, {"money", moneyTests}, {"payment", paymentTests}, {"amend", amendTests}, {"sweep", sweepTests}, {"upkeep", upkeepTests},
+		{"thanks", thanksTests}, {"attachment", attachmentTests},
 		{"receipt", receiptTests},
 		{"reconcile", reconcileTests},
 		{"console", consoleTests},
+		{"look", lookTests},
 		{"concurrency", concurrencyTests}, {"property", propertyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -43,10 +43,14 @@ func Render(from *mail.Address, m notify.Outgoing) ([]byte, error) {
 			return nil, invalid(paylink.CauseInternal, "the unsubscribe address is not https")
 		}
 	}
-	if m.Text != "" {
+	if m.Text != "" && m.Attachment == nil {
 		msg.AddAlternativeWriter(gomail.TypeTextPlain, writing(m.Text))
 	}
 	switch {
+	case m.Attachment != nil:
+		if err := attach(msg, m); err != nil {
+			return nil, invalid(paylink.CauseInternal, "the attachment cannot be written")
+		}
 	case m.HTML == "":
 	case len(m.Inline) == 0:
 		msg.AddAlternativeWriter(gomail.TypeTextHTML, writing(m.HTML))
@@ -136,12 +140,17 @@ func unusable(m notify.Outgoing) *paylink.Failure {
 		return invalid(paylink.CauseInternal, "date missing")
 	case m.Text == "" && m.HTML == "":
 		return &paylink.Failure{Kind: paylink.Permanent, Scope: paylink.ScopeTemplate, Cause: paylink.CauseTemplate, Detail: "the mail is empty"}
-	case m.HTML != "" && !only(m.Boundary, ".-_", 60):
+	case (m.HTML != "" || m.Attachment != nil) && !only(m.Boundary, ".-_", 60):
 		return invalid(paylink.CauseInternal, "boundary missing or malformed")
 	case m.Unsubscribe != "" && !only(m.Unsubscribe, ":/.-_[]", 900): // go-mail writes it as it is
 		return invalid(paylink.CauseInternal, "unsubscribe address malformed")
 	case len(m.Inline) > 0 && m.HTML == "":
 		return invalid(paylink.CauseInternal, "pictures without html")
+	}
+	if a := m.Attachment; a != nil {
+		if kind, _, err := mime.ParseMediaType(a.Type); err != nil || kind != a.Type || a.Name == "" {
+			return invalid(paylink.CauseInternal, "attachment name or type malformed")
+		}
 	}
 	for _, picture := range m.Inline {
 		kind, _, err := mime.ParseMediaType(picture.ContentType)

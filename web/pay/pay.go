@@ -1,10 +1,11 @@
-// Package pay is the page behind a payer's link: what is asked for and what became of it, in English and Arabic, without
-// JavaScript.
+// Package pay is the page behind a payer's link: what is asked for and what became of it, in English and Arabic. It works
+// without JavaScript.
 //
 // A GET changes nothing (law 10): mail scanners and chat previews open links, and a hundred of their visits leave the
 // record and the provider as they were. The payer's button is a POST. It has one live session ensured and sends the payer
-// on to the provider's page by a 303; coming back leads to a page that shows what is stored, and whose button is the only
-// thing that asks the provider.
+// on by a 303: to the provider's page, or, with an [SDK], to a page of ours that holds the provider's checkout. Coming back
+// leads to a page that shows what is stored, and whose button is the only thing that asks the provider. What the checkout
+// tells by its callbacks is a hint for when to ask, never an answer.
 //
 // Whoever has the link may see the page, and links are forwarded: it shows what the request is for and its sums, not whom
 // it was sent to. Nothing of the payer stands in an address or a log.
@@ -28,11 +29,17 @@ import (
 type Ledger interface {
 	Now() time.Time
 	Payer(ctx context.Context, id paylink.RequestID) (paylink.PayerView, error)
+	// Viewed records the first time that a page's script told of a look.
+	Viewed(ctx context.Context, id paylink.RequestID) error
+	// Prove records a try at the second factor; ErrConflict means that the day's wrong ones are used up.
+	Prove(ctx context.Context, id paylink.RequestID, right bool, wrong int) error
 }
 
 // Desk does what payers ask for.
 type Desk interface {
 	Pay(ctx context.Context, id paylink.RequestID) (jobs.Answer, string, error)
+	// PayWithCards is Pay by a session that offers the payer's saved cards.
+	PayWithCards(ctx context.Context, id paylink.RequestID) (jobs.Answer, string, error)
 	Check(ctx context.Context, id paylink.RequestID) error
 }
 
@@ -49,12 +56,17 @@ type Config struct {
 	Silence Silence
 	// FormTargets are further origins to which the payer may be sent on; every https address is allowed as it is.
 	FormTargets []string
+	// SDK embeds the provider's checkout; nil = the payer is sent on to the provider's page.
+	SDK *SDK
+	// Cards offers saved cards in it; nil = it does not.
+	Cards *Cards
 }
 
 // Pages serves the payers' pages. It is safe for concurrent use.
 type Pages struct {
 	Config
-	policy string
+	policy, checkoutPolicy string
+	script                 script
 	// By reader and by link: reading is cheap, a button may cost a call to the provider.
 	readers, links, pressers, presses *throttle
 	stops                             stopThrottles
@@ -76,7 +88,11 @@ func New(c Config) (*Pages, error) {
 		pressers: newThrottle(120, time.Minute), presses: newThrottle(10, time.Minute), stops: newStopThrottles()}
 	// Browsers hold every hop behind a form to form-action: the provider's page and the bank's, which nobody can list.
 	p.policy = strings.TrimSpace("default-src 'none'; style-src " + c.Texts.PageStyle() +
-		"; base-uri 'none'; frame-ancestors 'none'; form-action 'self' https: " + strings.Join(c.FormTargets, " "))
+		"; script-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' https: " + strings.Join(c.FormTargets, " "))
+	if c.SDK != nil {
+		p.checkoutPolicy = c.SDK.checkoutPolicy(c.FormTargets)
+	}
+	p.script = newScript(c.Texts.PageScript())
 	return p, nil
 }
 
@@ -84,9 +100,17 @@ func New(c Config) (*Pages, error) {
 func (p *Pages) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /p/{token}", p.show)
 	mux.HandleFunc("GET /p/{token}/return", p.back)
+	mux.HandleFunc("GET /p/{token}/invoice", p.invoice)
+	mux.HandleFunc("GET /p/{token}/receipt", p.receipt)
 	mux.HandleFunc("POST /p/{token}/pay", p.pay)
 	mux.HandleFunc("POST /p/{token}/check", p.check)
 	p.mountStop(mux)
+	mux.HandleFunc("GET /p/{token}/checkout", p.checkout)
+	mux.HandleFunc("POST /p/{token}/hosted", p.pay)
+	mux.HandleFunc("GET /p/{token}/cards", p.question)
+	mux.HandleFunc("POST /p/{token}/cards", p.prove)
+	mux.HandleFunc("POST /p/{token}/seen", p.seen)
+	mux.Handle("GET "+p.script.path, p.script)
 	mux.HandleFunc("/p/", func(w http.ResponseWriter, r *http.Request) {
 		p.nobody(w, r, http.StatusNotFound, templates.PageUnknown)
 	})
@@ -96,6 +120,8 @@ func (p *Pages) Mount(mux *http.ServeMux) {
 type visit struct {
 	token, lang string
 	view        paylink.PayerView
+	// Why the digits are asked for again.
+	wrongDigits, noMoreTries bool
 }
 
 // enter finds whose page it is. ok is false when the answer was given already.
@@ -172,16 +198,38 @@ func (p *Pages) pay(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	id := v.view.Request.ID
-	answer, target, err := p.Desk.Pay(r.Context(), id)
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	cards := p.proven(r, v)
+	if !cards && p.offers(v) && !fromScript(r) && r.PostFormValue("cards") != "no" {
+		p.to(w, v, "/cards")
+		return
+	}
+	p.lead(w, r, v, cards)
+}
+
+// lead has a session made if there is none, and sends the payer on.
+func (p *Pages) lead(w http.ResponseWriter, r *http.Request, v visit, cards bool) {
+	id, do := v.view.Request.ID, p.Desk.Pay
+	if cards {
+		do = p.Desk.PayWithCards
+	}
+	answer, target, err := do(r.Context(), id)
 	if err != nil {
 		p.fail(w, r, v.lang, id, err)
 		return
 	}
 	p.Log.Info("payer wants to pay", "request", id.String(), "answer", answer)
+	if fromScript(r) {
+		p.tell(w, r, v, answer)
+		return
+	}
 	switch answer {
 	case jobs.AnswerGo:
-		p.headers(w)
+		if p.SDK != nil && !strings.HasSuffix(r.URL.Path, "/hosted") {
+			p.to(w, v, "/checkout")
+			return
+		}
+		p.headers(w, "")
 		w.Header().Set("Location", target)
 		w.WriteHeader(http.StatusSeeOther)
 	case jobs.AnswerProcessing:
@@ -215,12 +263,17 @@ func (p *Pages) check(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, v.lang, v.view.Request.ID, err)
 		return
 	}
+	if fromScript(r) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		p.tell(w, r, v, "")
+		return
+	}
 	p.to(w, v, "/return")
 }
 
 // to sends the reader to a page by GET, so that reloading it posts nothing again.
 func (p *Pages) to(w http.ResponseWriter, v visit, more string) {
-	p.headers(w)
+	p.headers(w, "")
 	w.Header().Set("Location", path(v, more))
 	w.WriteHeader(http.StatusSeeOther)
 }
@@ -251,7 +304,11 @@ func stored(v paylink.PayerView) templates.PageState {
 		return templates.PageRefunded
 	case paylink.PaymentPaidOutside:
 		return templates.PageSettled
-	case paylink.PaymentExpired:
+	}
+	if v.Replaced {
+		return templates.PageReplaced
+	}
+	if v.Request.Payment == paylink.PaymentExpired {
 		return templates.PageExpired
 	}
 	return templates.PageCanceled // canceled and written off: nobody asks for it any more
@@ -262,15 +319,26 @@ func (p *Pages) render(w http.ResponseWriter, status int, v visit, state templat
 	d := templates.Page{State: state, Lang: v.lang, Merchant: p.Merchant, View: &v.view, Now: p.Ledger.Now()}
 	switch state {
 	case templates.PagePayable, templates.PagePartPaid:
-		d.PayPath = path(v, "/pay")
+		d.PayPath, d.Embeds = path(v, "/pay"), p.SDK != nil
 		if d.Started = p.started(v.view); d.Started {
 			d.CheckPath = path(v, "/check")
 		}
 	case templates.PageProcessing:
 		d.PayPath, d.CheckPath = path(v, "/pay"), path(v, "/check")
 	case templates.PageBusy, templates.PageDown:
-		d.PayPath = path(v, "/pay")
+		d.PayPath, d.Embeds = path(v, "/pay"), p.SDK != nil
+	case templates.PageCheckout:
+		d.Embed, d.PayPath, d.CheckPath = p.embed(v), path(v, "/pay"), path(v, "/check")
+	case templates.PageCards:
+		d.PayPath, d.CardsPath, d.WrongDigits, d.NoMoreTries = path(v, "/pay"), path(v, "/cards"), v.wrongDigits, v.noMoreTries
 	}
+	if v.view.ViewedAt.IsZero() {
+		d.SeenPath = "/p/" + v.token + "/seen"
+	}
+	if d.SeenPath != "" || d.Embed != nil {
+		d.ScriptPath = p.script.path
+	}
+	p.addPapers(&d, v)
 	if self == "" {
 		self = "/p/" + v.token
 	}
@@ -308,9 +376,12 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, lang string, id pay
 	p.write(w, http.StatusInternalServerError, templates.Page{State: templates.PageFailed, Lang: lang, Merchant: p.Merchant, Now: p.Ledger.Now()})
 }
 
-func (p *Pages) headers(w http.ResponseWriter) {
+func (p *Pages) headers(w http.ResponseWriter, state templates.PageState) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", p.policy)
+	if state == templates.PageCheckout {
+		h.Set("Content-Security-Policy", p.checkoutPolicy)
+	}
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Robots-Tag", "noindex, nofollow")
 	h.Set("Cache-Control", "no-store")
@@ -326,11 +397,11 @@ func (p *Pages) write(w http.ResponseWriter, status int, d templates.Page) {
 		http.Error(w, "please try again later", http.StatusInternalServerError)
 		return
 	}
-	p.send(w, status, d.Lang, page)
+	p.send(w, status, d.Lang, d.State, page)
 }
 
-func (p *Pages) send(w http.ResponseWriter, status int, lang string, page []byte) {
-	p.headers(w)
+func (p *Pages) send(w http.ResponseWriter, status int, lang string, state templates.PageState, page []byte) {
+	p.headers(w, state)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Language", lang)
 	w.WriteHeader(status)

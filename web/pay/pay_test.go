@@ -20,7 +20,7 @@ func TestScanners(t *testing.T) {
 		before, calls := len(w.timeline(id)), w.box.Counts().Calls
 		for range 100 {
 			for _, method := range []string{http.MethodGet, http.MethodHead} {
-				for _, path := range []string{page, page + "/return?order_no=X&session_id=Y&state=paid", page + "?lang=ar"} {
+				for _, path := range []string{page, page + "/return?order_no=X&session_id=Y&state=paid", page + "?lang=ar", page + "/checkout", page + "/cards"} {
 					if a := w.do(method, path); a.status != 200 && a.status != 429 {
 						w.Fatalf("%s %s: got %d", method, path, a.status)
 					}
@@ -228,6 +228,10 @@ func TestRefused(t *testing.T) {
 	if got := w.alerts.list(); len(got) != 1 {
 		t.Errorf("operators were told %q, want once", got)
 	}
+	if v := w.view(id); v.Live != nil {
+		t.Errorf("a refused session still stands: %+v", v.Live)
+	}
+	w.oneDead()
 }
 
 // TestLostCreate loses the answer to the create of a click: its session is ended before the payer gets another.
@@ -314,7 +318,7 @@ func TestStates(t *testing.T) {
 	if csp := a.header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; style-src 'sha256-") || strings.Contains(csp, "unsafe") {
 		t.Errorf("got policy %q", csp)
 	}
-	if strings.Contains(a.body, "<script") || strings.Contains(a.body, "Payer 1") || strings.Contains(a.body, "payer1@") {
+	if strings.Count(a.body, "<script") != 1 || !strings.Contains(a.body, `<script src="/p/static/pay-`) || strings.Contains(a.body, "Payer 1") || strings.Contains(a.body, "payer1@") {
 		t.Errorf("the page holds what it must not:\n%s", a.body)
 	}
 	w.shows(page+"?lang=en", 200, `lang="en" dir="ltr"`, "Payment request", `action="`+page+`/pay?lang=en"`)

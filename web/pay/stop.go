@@ -101,7 +101,7 @@ func (p *Pages) showStop(w http.ResponseWriter, v visit, s paylink.Suppression, 
 		http.Error(w, "please try again later", http.StatusInternalServerError)
 		return
 	}
-	p.send(w, http.StatusOK, d.Lang, page)
+	p.send(w, http.StatusOK, d.Lang, "", page)
 }
 
 // mask leaves of an address what its owner knows it by, and tells nobody else.

@@ -36,6 +36,14 @@ func (l *lone) Pay(context.Context, paylink.RequestID) (jobs.Answer, string, err
 	return jobs.AnswerGo, "https://ottu.example/pay", nil
 }
 
+func (l *lone) PayWithCards(ctx context.Context, id paylink.RequestID) (jobs.Answer, string, error) {
+	return l.Pay(ctx, id)
+}
+
+func (l *lone) Viewed(context.Context, paylink.RequestID) error { l.asked++; return nil }
+
+func (l *lone) Prove(context.Context, paylink.RequestID, bool, int) error { l.asked++; return nil }
+
 func (l *lone) Check(context.Context, paylink.RequestID) error { l.asked++; return nil }
 
 // FuzzToken opens pages and presses buttons with any token: only the debt's own opens its page.
@@ -59,7 +67,8 @@ func FuzzToken(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, form := range []struct{ method, action string }{{"GET", ""}, {"GET", "return"}, {"POST", "pay"}, {"POST", "check"}} {
+		for _, form := range []struct{ method, action string }{{"GET", ""}, {"GET", "return"}, {"POST", "pay"}, {"POST", "check"}, {"GET", "checkout"}, {"POST", "hosted"},
+			{"GET", "cards"}, {"POST", "cards"}, {"POST", "seen"}} {
 			l.asked = 0
 			mux := http.NewServeMux()
 			pages.Mount(mux)

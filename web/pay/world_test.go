@@ -60,7 +60,7 @@ type world struct {
 	hooksDown atomic.Bool
 }
 
-func newWorld(t *testing.T, address string) *world {
+func newWorld(t *testing.T, address string, options ...func(*world, *pay.Config)) *world {
 	t.Helper()
 	w := &world{T: t, clock: ledgertest.NewClock()}
 	w.db = ledgertest.Open(t, address, w.clock.Now)
@@ -93,7 +93,11 @@ func newWorld(t *testing.T, address string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.hook.Close)
-	pages, err := pay.New(pay.Config{Ledger: w.db, Desk: desk, Texts: texts, Merchant: "Al Noor School", Language: "en", Silence: w.db})
+	config := pay.Config{Ledger: w.db, Desk: desk, Texts: texts, Merchant: "Al Noor School", Language: "en", Silence: w.db}
+	for _, set := range options {
+		set(w, &config)
+	}
+	pages, err := pay.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,6 +159,15 @@ func (w *world) debt(opts ...ledgertest.Option) (id paylink.RequestID, page stri
 		w.Fatalf("dispatch made no session for %s", id)
 	}
 	return id, "/p/" + paylink.Token(id, v.Request.Secret)
+}
+
+// language is what a row asks for its page; customer is a row of somebody who may have saved cards.
+func language(lang string) ledgertest.Option {
+	return ledgertest.Each(func(r *paylink.Row) { r.Language = lang })
+}
+
+func customer(f *ledgertest.File) {
+	ledgertest.Each(func(r *paylink.Row) { r.CustomerID = "cust-1" })(f)
 }
 
 func (w *world) view(id paylink.RequestID) paylink.PayerView {

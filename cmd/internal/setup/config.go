@@ -63,15 +63,16 @@ type Config struct {
 	OttuHMACKeyOld Secret `env:"DUNLIN_OTTU_HMAC_KEY_OLD"`
 
 	// DUNLIN_OTTU_PUBLIC_KEY: Ottu's public key for its checkout SDK. Default: unset, the payment page sends the payer on
-	// to Ottu's page instead of holding the SDK.
+	// to Ottu's page instead of holding the SDK. Every reader of the page can read it.
 	OttuPublicKey string `env:"DUNLIN_OTTU_PUBLIC_KEY"`
 
 	// DUNLIN_OTTU_SDK_URL: address of the checkout SDK's script.
 	// Default: https://assets.ottu.net/checkout/v3/checkout.min.js.
 	OttuSDKURL string `env:"DUNLIN_OTTU_SDK_URL" default:"https://assets.ottu.net/checkout/v3/checkout.min.js"`
 
-	// DUNLIN_SAVED_CARDS: on or off: offer the payer the cards saved under the customer_id of the row, after a second
-	// factor. Default: off.
+	// DUNLIN_SAVED_CARDS: on or off: offer the payer, on the payment page that holds the SDK, the cards saved under the
+	// customer_id of the row, once the payer has given the last four digits of the row's phone number. Off, no customer_id
+	// is sent to Ottu. Default: off.
 	SavedCards bool `env:"DUNLIN_SAVED_CARDS" default:"off"`
 
 	// DUNLIN_MERCHANT_NAME: who the messages are from, as payers read it. Default: the display name in DUNLIN_MAIL_FROM,
@@ -178,6 +179,10 @@ type Config struct {
 	// resend_once or hold (for a person), per channel; a channel left out keeps its default.
 	// Default: email=resend_once,sms=hold,whatsapp=hold.
 	OnUnknown Policies `env:"DUNLIN_ON_UNKNOWN" default:"email=resend_once,sms=hold,whatsapp=hold"`
+
+	// DUNLIN_ATTACHMENTS: attach or link: what emails do with the file of a row's attachment_url. Attached files are at
+	// most 2.5 MB, larger ones are linked. Default: attach.
+	Attachments string `env:"DUNLIN_ATTACHMENTS" default:"attach"`
 
 	// DUNLIN_RETENTION_DAYS: after how many days the contacts of finished requests are redacted. Default: unset, they are
 	// kept.

@@ -38,6 +38,7 @@ func rules() map[string]func(string) error {
 		"DUNLIN_DEFAULT_LANGUAGE": oneOf("en", "ar"),
 		"DUNLIN_ADMIN_ALERT":      alertTarget,
 		"DUNLIN_LOG_FORMAT":       oneOf("text", "json"),
+		"DUNLIN_ATTACHMENTS":      oneOf("attach", "link"),
 	}
 }
 
@@ -53,7 +54,8 @@ func (c Config) NeedCheckout() error {
 func (c Config) NeedServer() error {
 	return errors.Join(c.NeedCheckout(), missing("the payment pages",
 		need{"DUNLIN_PUBLIC_URL", c.PublicURL != ""},
-		need{"DUNLIN_MERCHANT_NAME", c.MerchantName != ""}))
+		need{"DUNLIN_MERCHANT_NAME", c.MerchantName != ""}),
+		missing("saved cards", need{"DUNLIN_OTTU_PUBLIC_KEY", c.OttuPublicKey != "" || !c.SavedCards}))
 }
 
 // NeedChannels returns an error that names what is missing for sending by the channels, one variable a line.

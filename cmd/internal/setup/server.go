@@ -2,6 +2,8 @@ package setup
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -68,6 +70,15 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 	cfg := pay.Config{Ledger: w.Ledger, Silence: w.Ledger, Desk: desk, Texts: w.texts, Merchant: c.MerchantName, Log: opt.Log, Language: c.DefaultLanguage}
 	if u, err := url.Parse(c.OttuURL); err == nil && u.Scheme == "http" { // a stand-in on this machine
 		cfg.FormTargets = []string{u.Scheme + "://" + u.Host, strings.TrimSuffix(c.PublicURL, "/")}
+	}
+	if c.OttuPublicKey != "" {
+		cfg.SDK = &pay.SDK{ScriptURL: c.OttuSDKURL, Merchant: c.OttuURL, PublicKey: c.OttuPublicKey}
+	}
+	if c.SavedCards {
+		// Servers share no state and no further secret: the key that signs their cookies is drawn from the one they share.
+		key := hmac.New(sha256.New, []byte(c.OttuAPIKey))
+		_, _ = io.WriteString(key, "dunlin: cookie of the saved cards")
+		cfg.Cards = &pay.Cards{Key: key.Sum(nil), Secure: strings.HasPrefix(c.PublicURL, "https:")}
 	}
 	pages, err := pay.New(cfg)
 	if err != nil {

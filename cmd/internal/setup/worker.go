@@ -17,6 +17,7 @@ import (
 	"dunlin/jobs"
 	"dunlin/ledger"
 	"dunlin/notify"
+	"dunlin/notify/attachment"
 	"dunlin/notify/email"
 	"dunlin/notify/twilio"
 	"dunlin/paylink"
@@ -121,6 +122,11 @@ func (c Config) newWorker(ctx context.Context, opt WorkerOptions) (w *Worker, er
 	if c.PublicURL != "" {
 		cfg.ReturnURL = c.PublicURL + "/p/%s/return"
 		cfg.WebhookURL = c.PublicURL + "/hooks/ottu"
+	}
+	if c.Attachments == "attach" {
+		files := attachment.New(attachment.Config{})
+		w.closers = append(w.closers, files.Close)
+		cfg.Attachments = files
 	}
 	if err := c.addChannels(w, &cfg); err != nil {
 		return w, err

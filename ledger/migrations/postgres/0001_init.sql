@@ -26,6 +26,7 @@ CREATE TABLE batches (
   brake_through  BIGINT NOT NULL DEFAULT 0,    -- released the brake: it counts from there
   priority       BIGINT NOT NULL DEFAULT 1,
   test           BOOLEAN NOT NULL DEFAULT FALSE,
+  receipts       BOOLEAN NOT NULL DEFAULT FALSE, -- who has paid is sent a receipt
   hold_until     BIGINT,                       -- held until then, so that it can be taken back
   needs_approval BOOLEAN NOT NULL DEFAULT FALSE, -- held until a second person approves
   approved_by    TEXT,
@@ -69,7 +70,7 @@ CREATE TABLE requests (
   paid           BIGINT NOT NULL DEFAULT 0,
   refunded       BIGINT NOT NULL DEFAULT 0,
   canceled_at    BIGINT,
-  viewed_at      BIGINT,                       -- the page was fetched, perhaps by a machine
+  viewed_at      BIGINT,                       -- the page's script told of a look, perhaps a machine's
   engaged_at     BIGINT,                       -- a person pressed the button
   snoozed_until  BIGINT,
   amended_at     BIGINT,                       -- when a person last changed what is asked or whom
@@ -137,7 +138,8 @@ CREATE TABLE sessions (
   ended_at     BIGINT,
   asked_at     BIGINT,                          -- when a payer last had the provider asked about it
   look_at      BIGINT,                          -- when to ask the provider whether it was paid; NULL = no need
-  looks        BIGINT NOT NULL DEFAULT 0        -- how often that was asked
+  looks        BIGINT NOT NULL DEFAULT 0,       -- how often that was asked
+  cards        BOOLEAN NOT NULL DEFAULT FALSE   -- made for a payer who may use saved cards
 );
 CREATE UNIQUE INDEX sessions_one_live ON sessions (request_id) WHERE state = 'intent' OR state = 'open' OR state = 'pending' OR state = 'attempted';
 CREATE INDEX sessions_request ON sessions (request_id);
@@ -163,6 +165,7 @@ CREATE TABLE messages (
   code         TEXT   NOT NULL DEFAULT '',
   possible_duplicate BOOLEAN NOT NULL DEFAULT FALSE,
   segments     BIGINT NOT NULL DEFAULT 0,
+  paid         TEXT   NOT NULL DEFAULT '',     -- what a receipt says (JSON), fixed at its birth: sending it again says the same
   receipt_at   BIGINT,                         -- when to ask the provider for its receipt; NULL = no need
   created_at   BIGINT NOT NULL,
   updated_at   BIGINT NOT NULL,
@@ -200,6 +203,20 @@ CREATE TABLE attempts (
 );
 -- Two workers can never both be sending, and nobody sends while an answer is lost.
 CREATE UNIQUE INDEX attempts_one_open ON attempts (message_id) WHERE state IN ('open', 'unknown');
+
+-- Files that rows name by attachment_url, kept for some days so that a mail sent again has the same bytes. One file of
+-- many rows is fetched and kept once.
+CREATE TABLE attachments (
+  batch_id   BIGINT NOT NULL,
+  url_hash   TEXT   NOT NULL,                  -- SHA-256 of the address
+  name       TEXT   NOT NULL,
+  type       TEXT   NOT NULL,
+  hash       TEXT   NOT NULL,                  -- SHA-256 of the bytes
+  bytes      BYTEA NOT NULL,
+  fetched_at BIGINT NOT NULL,
+  PRIMARY KEY (batch_id, url_hash)
+);
+CREATE INDEX attachments_age ON attachments (fetched_at);
 
 CREATE TABLE template_texts (
   hash       TEXT PRIMARY KEY,
