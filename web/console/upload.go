@@ -83,6 +83,7 @@ type columnsView struct {
 	Names      []string
 	Given      intake.Given
 	Canary     int
+	Receipts   bool
 	Remembered bool
 	Wrong      string
 	Before     *ledger.SentBeforeError
@@ -175,7 +176,8 @@ func (c *Console) columns(w http.ResponseWriter, r *http.Request) error {
 			wrong = errors.New("how many go first is a number")
 		}
 	}
-	v := columnsView{File: s, Given: g, Canary: rd.Canary}
+	rd.Receipts = f.Get("receipts") != ""
+	v := columnsView{File: s, Given: g, Canary: rd.Canary, Receipts: rd.Receipts}
 	if wrong != nil {
 		v.Wrong = plain(wrong)
 		return c.showColumns(w, r, http.StatusUnprocessableEntity, v, c.Reading, auto)

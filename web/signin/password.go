@@ -55,7 +55,7 @@ func Check(hash, password string) (bool, error) {
 	if _, err := fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d", &version, &m, &t, &p); err != nil || version != argon2.Version {
 		return false, errors.New("the password's hash is of no known version")
 	}
-	if m < 8 || m > 1<<20 || t < 1 || t > 100 || p < 1 { // what is stored must not be able to take all memory
+	if m < 8 || m > 1<<18 || t < 1 || t > 16 || p < 1 { // what is stored must not be able to take all memory
 		return false, errors.New("the password's hash asks for too much")
 	}
 	salt, err1 := base64.RawStdEncoding.DecodeString(parts[4])
