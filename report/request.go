@@ -25,7 +25,7 @@ type Request struct {
 	Session      string                `json:"session" doc:"The payment provider's id of the last checkout session"`
 	SessionState paylink.SessionState  `json:"session_state,omitempty"`
 	OrderNo      string                `json:"order_no,omitempty"`
-	Messages     []ledger.MessageLine  `json:"messages"`
+	Messages     []ledger.MessageLine  `json:"messages" nullable:"false"`
 	UpdatedAt    time.Time             `json:"updated_at"`
 }
 
