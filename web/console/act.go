@@ -262,6 +262,9 @@ func (c *Console) askRequest(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return say(http.StatusNotFound, "There is no such action.")
 	}
+	if !a.fits(l) {
+		return say(http.StatusConflict, "This cannot be done to the request as it stands now: %s, %s.", strings.ToLower(dispatchWords[l.Request.Dispatch]), strings.ToLower(paymentWords[l.Request.Payment]))
+	}
 	at := "/console/requests/" + id.String()
 	q := a.ask(l)
 	q.Post, q.Back, q.AskWhy, q.NeedWhy = at+"/do/"+name, at, true, a.needWhy

@@ -37,13 +37,14 @@ func (c *Console) funcs() template.FuncMap {
 		"message": func(s paylink.MessageState) string { return first(messageWords[s], string(s)) },
 		"session": func(s paylink.SessionState) string { return first(sessionWords[s], string(s)) },
 		"cause":   causeWords, "flagDo": func(k paylink.FlagKind) string { return first(flagWords[k], string(k)) },
-		"role":    func(r ledger.Role) string { return roleWords[r] },
-		"roles":   func() []ledger.Role { return ledger.Roles },
-		"lang":    func(l string) string { return map[string]string{"ar": "Arabic", "en": "English"}[l] },
-		"channel": func(ch paylink.Channel) string { return channelWords[ch] },
-		"barred":  func(r paylink.SuppressionReason) string { return first(barredWords[r], string(r)) },
-		"hint":    hintWords,
-		"join":    strings.Join,
+		"role":     func(r ledger.Role) string { return roleWords[r] },
+		"roles":    func() []ledger.Role { return ledger.Roles },
+		"lang":     func(l string) string { return map[string]string{"ar": "Arabic", "en": "English"}[l] },
+		"channel":  func(ch paylink.Channel) string { return channelWords[ch] },
+		"barred":   func(r paylink.SuppressionReason) string { return first(barredWords[r], string(r)) },
+		"provider": func(p any) string { return first(channelWords[paylink.Channel(fmt.Sprint(p))], "Payment provider") },
+		"hint":     hintWords,
+		"join":     strings.Join,
 	}
 }
 
