@@ -93,6 +93,13 @@ func eventWords(e paylink.Event, channels map[paylink.MessageID]paylink.Channel)
 			return "amended: " + orElse(e.To, "taken away")
 		}
 		return fmt.Sprintf("amended: %s instead of %s", e.To, e.From)
+	case "page":
+		return "the payer's page was looked at"
+	case "proof":
+		if e.To == "right" {
+			return "the digits for the saved cards were right"
+		}
+		return "wrong digits for the saved cards"
 	case "redact":
 		return "personal data was erased"
 	case "message":
