@@ -41,6 +41,9 @@ type Options struct {
 	Now time.Time
 	// Mapping names our column for a header of the file; an empty value keeps the column as an extra.
 	Mapping map[string]string
+	// AnyHeader opens a file although columns are missing without which no row can be good: to show its header to who
+	// can say what the columns mean.
+	AnyHeader bool
 }
 
 // Reader reads one payer file. It is for one goroutine.
@@ -99,7 +102,7 @@ func NewReader(f io.ReaderAt, size int64, opt Options) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.begin(line, opt.Defaults); err != nil {
+	if err := r.begin(line, opt); err != nil {
 		_ = r.src.close() // the error at hand says more
 		return nil, err
 	}
@@ -107,7 +110,7 @@ func NewReader(f io.ReaderAt, size int64, opt Options) (*Reader, error) {
 }
 
 // begin understands the header. JSON has none: there the first rows are read to see their keys.
-func (r *Reader) begin(line int, d Defaults) error {
+func (r *Reader) begin(line int, opt Options) error {
 	if r.format == "json" || r.format == "ndjson" {
 		r.fill()
 		return nil
@@ -124,7 +127,10 @@ func (r *Reader) begin(line int, d Defaults) error {
 	if x, ok := r.src.(*xlsxSource); ok {
 		x.understand(r.columns)
 	}
-	return r.columns.require(d, line)
+	if opt.AnyHeader {
+		return nil
+	}
+	return r.columns.require(opt.Defaults, line)
 }
 
 // openSource finds the format by content, then by the file's ending. line is that of the header.

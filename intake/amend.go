@@ -69,3 +69,6 @@ func Amendment(r paylink.Request, c paylink.Contact, w Wish, s Reading, now Sett
 	}
 	return a, nil
 }
+
+// DebtKey is what makes two rows the same debt; see [batchfile.DebtKey].
+func DebtKey(r *paylink.Row) uint64 { return batchfile.DebtKey(r) }

@@ -25,6 +25,8 @@ type Reading struct {
 	Delimiter    string               `json:"delimiter,omitempty"` // one character; empty = detected
 	Encoding     string               `json:"encoding,omitempty"`
 	Sheet        string               `json:"sheet,omitempty"`
+	// Mapping names our column for a header of the file; an empty value keeps the column as an extra.
+	Mapping map[string]string `json:"mapping,omitempty"`
 	// AllowRepeat takes rows whose debt is already being asked for, here or in an earlier batch.
 	AllowRepeat bool `json:"allow_repeat,omitempty"`
 	// Canary and BrakePercent are those of the batch; 0 = none, and the ledger's own brake.
@@ -43,7 +45,7 @@ func (r Reading) Options() (string, error) {
 func (r Reading) batchfile(name string, now time.Time) (batchfile.Options, error) {
 	opt := batchfile.Options{
 		Defaults: batchfile.Defaults{Currency: r.Currency, Country: r.Country, Language: r.Language, Timezone: r.Timezone, Routes: r.Routes},
-		Encoding: r.Encoding, Sheet: r.Sheet, NumberFormat: r.NumberFormat, Name: name, Now: now,
+		Encoding: r.Encoding, Mapping: r.Mapping, Sheet: r.Sheet, NumberFormat: r.NumberFormat, Name: name, Now: now,
 	}
 	switch d := []rune(r.Delimiter); {
 	case r.Delimiter == `\t` || r.Delimiter == "tab":

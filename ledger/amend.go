@@ -88,6 +88,7 @@ func (t *tx) amend(id paylink.RequestID, a paylink.Amendment, opt AmendOptions) 
 	}
 	if a.Amount != nil && *a.Amount != r.Amount {
 		tell(paylink.FieldAmount, r.Amount.String(), a.Amount.String())
+		t.tally(id.Batch(), tallyAsked, r.Amount.Currency, a.Amount.Minor-r.Amount.Minor)
 		r.Amount = *a.Amount
 	}
 	if a.DueDate != nil && *a.DueDate != r.DueDate {

@@ -198,7 +198,7 @@ var (
 // Sessions returns every checkout session of a request, oldest first.
 func (db *DB) Sessions(ctx context.Context, id paylink.RequestID) ([]paylink.Session, error) {
 	var out []paylink.Session
-	err := each(ctx, db.read, `SELECT `+sessionColumns+` FROM sessions WHERE request_id = $1 ORDER BY id`, []any{int64(id)}, func(r *sql.Rows) error {
+	err := each(ctx, db.read, sessionsOfQuery, []any{int64(id)}, func(r *sql.Rows) error {
 		s, err := scanSession(r)
 		out = append(out, s.Session)
 		return err

@@ -227,8 +227,15 @@ func (db *DB) Resume(ctx context.Context, id paylink.BatchID, actor, why string)
 		if state != paylink.BatchPaused && state != paylink.BatchHalted && state != paylink.BatchHeld {
 			return fmt.Errorf("batch %s is %s: %w", id, state, paylink.ErrConflict)
 		}
+		held, err := t.releaseHold(id)
+		if err != nil {
+			return err
+		}
 		if err := t.moveBatch(id, state, paylink.BatchRunning, actor, why); err != nil {
 			return err
+		}
+		if held { // before anything was sent: its canary is still to come
+			return t.wakeBatch(id)
 		}
 		switch state {
 		case paylink.BatchHeld:
@@ -325,11 +332,12 @@ func readTally(ctx context.Context, q querier, id paylink.BatchID) (c paylink.Co
 }
 
 func addCount(c *paylink.Counts, kind, state string, n int64) {
-	if kind == tallyRejected {
+	switch kind {
+	case tallyRejected:
 		c.Rejected += n
-		return
+	case tallyDispatch:
+		*countOf(c, paylink.DispatchState(state)) += n
 	}
-	*countOf(c, paylink.DispatchState(state)) += n
 }
 
 func countOf(c *paylink.Counts, s paylink.DispatchState) *int64 {

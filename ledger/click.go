@@ -181,6 +181,9 @@ func (db *DB) RevealSession(ctx context.Context, id paylink.SessionID) (url stri
 		if _, err := t.exec(`UPDATE requests SET engaged_at = $2 WHERE id = $1`, int64(s.RequestID), t.now); err != nil {
 			return err
 		}
+		if !engaged.Valid {
+			t.tally(s.RequestID.Batch(), tallyReach, reachOpened, 1)
+		}
 		url = s.URL
 		t.event(event{batch: s.RequestID.Batch(), request: s.RequestID, entity: entitySession, id: int64(id), from: string(s.State), to: string(s.State),
 			actor: "payer", why: "sent on to pay"})

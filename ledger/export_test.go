@@ -6,6 +6,8 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+
+	"dunlin/paylink"
 )
 
 // MigrationFiles are the schema's texts.
@@ -77,9 +79,30 @@ var Looks = map[string]struct{ Query, Index string }{
 	"behind":                 {looksBehindQuery, "sessions_look"},
 	"found":                  {foundQuery, "payments_found"},
 	"odd":                    {oddEventsQuery, "provider_events_odd"},
+	"holds over":             {holdsOverQuery, "batches_active"},
+
+	"page of failed":  {pageQueryText(PageFilter{Dispatch: paylink.DispatchFailed}), "requests_stuck"},
+	"page of paid":    {pageQueryText(PageFilter{Payment: paylink.PaymentPaid}), "requests_moved"},
+	"by reference":    {byReferenceQuery, "requests_reference"},
+	"by name":         {byNameQuery, "contacts_name"},
+	"by last name":    {byLastNameQuery, "contacts_last_name"},
+	"by mailbox":      {byEmailQuery, "contacts_email"},
+	"by phone":        {byPhoneQuery, "contacts_phone"},
+	"causes":          {causeQueries[paylink.DispatchFailed], "requests_stuck"},
+	"lost messages":   {lostQuery, "messages_lost"},
+	"open flags":      {openFlagsQuery, "flags_open"},
+	"standing":        {standingQuery, "batches_active"},
+	"batch events":    {batchEventsQuery, "events_request"},
+	"sessions of one": {sessionsOfQuery, "sessions_request"},
 }
 
 func requestQuery(q RequestQuery) string {
 	text, _ := q.query(0, 0)
 	return text
+}
+
+// pageQueryText is the query of a page of requests.
+func pageQueryText(f PageFilter) string {
+	query, _, _ := pageQuery(f)
+	return query
 }

@@ -112,6 +112,9 @@ func (db *DB) Advance(ctx context.Context) (stopped []paylink.Batch, err error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := db.releaseHolds(ctx); err != nil {
+		return nil, err
+	}
 	for _, id := range ids {
 		c, _, err := readTally(ctx, db.read, id)
 		if err != nil {

@@ -108,6 +108,9 @@ func (db *DB) ImportChunk(ctx context.Context, id paylink.BatchID, rows []Import
 		t.tally(id, tallyDispatch, string(paylink.DispatchPending), int64(len(good)))
 		t.tally(id, tallyPayment, string(paylink.PaymentUnpaid), int64(len(good)))
 		t.tally(id, tallyRejected, "", int64(len(bad)))
+		for _, r := range good {
+			t.tally(id, tallyAsked, r.Row.Amount.Currency, r.Row.Amount.Minor)
+		}
 		if len(good) > 0 {
 			t.event(event{batch: id, entity: entityRows, to: string(paylink.DispatchPending), actor: opt.Actor, firstRow: first, lastRow: last, n: int64(len(good))})
 		}

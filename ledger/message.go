@@ -126,7 +126,7 @@ func (t *tx) moveMessage(id paylink.MessageID, req paylink.RequestID, from, to p
 		return fmt.Errorf("message %s: %w", id, err)
 	}
 	t.event(event{batch: req.Batch(), request: req, entity: entityMessage, id: int64(id), from: string(from), to: string(to), why: why})
-	return nil
+	return t.delivered(id, req, from, to)
 }
 
 const messageColumns = `m.id, m.request_id, m.purpose, m.channel, m.n, m.state, m.epoch, m.tries, m.provider_ref, m.cause, m.possible_duplicate`

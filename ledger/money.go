@@ -183,6 +183,7 @@ func (m *moneyTx) weigh(why string) error {
 		if err := m.one(`UPDATE requests SET paid = $2, refunded = $3 WHERE id = $1`, int64(id), m.paid, m.refunded); err != nil {
 			return err
 		}
+		m.collected(id, m.asked.Currency, m.paid-m.refunded-(m.paidAtStart-m.refAtFrom))
 	}
 	if settled := m.sum("settled"); settled > 0 && m.sum("refunded") >= settled {
 		if err := m.move(paylink.SessionRefunded, "", "all of it went back"); err != nil {

@@ -67,6 +67,7 @@ func (db *DB) MarkPaid(ctx context.Context, id paylink.RequestID, amount paylink
 
 func (t *tx) countOutside(id paylink.RequestID, sum paylink.Money, actor, why string) error {
 	t.event(event{batch: id.Batch(), request: id, entity: entityMoney, id: 0, to: kindOutside, actor: actor, why: sum.String() + ": " + why})
+	t.collected(id, sum.Currency, sum.Minor)
 	return t.one(`UPDATE requests SET paid = paid + $2 WHERE id = $1`, int64(id), sum.Minor)
 }
 

@@ -108,16 +108,20 @@ func (t *tx) suppressFor(m paylink.Message, hash string, f *paylink.Failure) err
 	return t.suppress(paylink.Suppression{Channel: m.Channel, Hash: hash, Reason: reason, Source: f.Code, Request: m.RequestID})
 }
 
-// LiftByHand takes an entry back because a person says so, whatever made it. ErrNotFound: there is none.
+// LiftByHand takes an entry back because a person says so. ErrNotFound: there is none. Who has complained is left in
+// peace: ErrConflict.
 func (db *DB) LiftByHand(ctx context.Context, ch paylink.Channel, hash, actor, why string) error {
 	return db.change(ctx, func(t *tx) error {
 		var was string
 		err := t.row(`SELECT reason FROM suppressions WHERE channel = $1 AND address_hash = $2 AND lifted_at IS NULL`, string(ch), hash).Scan(&was)
 		if errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("suppression: %w", paylink.ErrNotFound)
+			return fmt.Errorf("that address is not on the list: %w", paylink.ErrNotFound)
 		}
 		if err != nil {
 			return err
+		}
+		if was == string(paylink.SuppressedComplained) {
+			return fmt.Errorf("whoever it belongs to has complained: %w", paylink.ErrConflict)
 		}
 		if err := t.one(`UPDATE suppressions SET lifted_at = $3 WHERE channel = $1 AND address_hash = $2 AND lifted_at IS NULL`, string(ch), hash, t.now); err != nil {
 			return err

@@ -68,6 +68,11 @@ const (
 	tallyDispatch = "dispatch"
 	tallyPayment  = "payment"
 	tallyRejected = "rejected"
+	// Money, in minor units: asked by currency; collected, less what went back, by currency and day.
+	tallyAsked     = "asked"
+	tallyCollected = "collected"
+	// tallyReach counts requests whose message is known to have arrived, and whose payer went on to pay.
+	tallyReach = "reach"
 )
 
 func (t *tx) exec(query string, args ...any) (int64, error) {

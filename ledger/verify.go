@@ -48,7 +48,7 @@ func (db *DB) Verify(ctx context.Context, id paylink.BatchID) (Report, error) {
 		return r, fmt.Errorf("batch %s: %w", id, err)
 	}
 	v := &verifier{ctx: ctx, q: stx, batch: b, report: &r}
-	for _, check := range []func() error{v.fold, v.rows, v.counters, v.chains, v.entities, v.invariants} {
+	for _, check := range []func() error{v.fold, v.rows, v.counters, v.totals, v.chains, v.entities, v.invariants} {
 		if err := check(); err != nil {
 			return r, fmt.Errorf("verify %s: %w", id, err)
 		}

@@ -69,7 +69,7 @@ var BatchMachine = &Machine[BatchState]{
 	ByCommand: map[BatchState][]BatchState{
 		BatchImporting: {BatchCanceled},
 		BatchDraft:     {BatchCanceled},
-		BatchHeld:      {BatchCanceled, BatchPaused},
+		BatchHeld:      {BatchCanceled, BatchPaused, BatchDraft},
 		BatchRunning:   {BatchPaused, BatchCanceled},
 		BatchPaused:    {BatchRunning, BatchCanceled},
 		BatchHalted:    {BatchRunning, BatchCanceled, BatchPaused},

@@ -51,7 +51,7 @@ func (a *app) rootCommand() *cobra.Command {
 	add("send", a.checkCommand(), a.sendCommand())
 	add("look", a.statusCommand(), a.requestsCommand(), a.showCommand(), a.errorsCommand(), a.exportCommand(), a.verifyCommand())
 	add("act", a.pauseCommand(), a.resumeCommand(), a.cancelCommand(), a.retryCommand(), a.resendCommand(), a.reconcileCommand(), a.bouncesCommand(),
-		a.amendCommand(), a.markPaidCommand(), a.writeOffCommand(), a.redactCommand(), a.afterRestoreCommand(), a.keysCommand())
+		a.amendCommand(), a.markPaidCommand(), a.writeOffCommand(), a.redactCommand(), a.afterRestoreCommand(), a.keysCommand(), a.usersCommand())
 	return root
 }
 

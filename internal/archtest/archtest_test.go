@@ -50,6 +50,9 @@ var layers = []layer{
 	{"web/api", []string{"paylink", "batchfile", "intake", "ledger", "report", "jobs"}},
 	{"web/api/client", nil},
 	{"web/api/conformance", nil}, // tests only
+	// The console shows the record in the ledger's own words, as the API does.
+	{"web/console", []string{"paylink", "intake", "ledger", "report", "notify", "templates", "jobs", "web/signin"}},
+	{"web/signin", []string{"paylink", "ledger"}},
 	{"web/...", []string{"paylink", "intake", "notify", "templates", "jobs", "web/..."}},
 	// The stand-ins speak the providers' protocols by themselves: sharing code with the adapters would share its mistakes.
 	{"sandbox/...", []string{"paylink", "sandbox/..."}},

@@ -20,6 +20,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *ledger.DB)
 		{"receipt", receiptTests},
 		{"api", apiTests},
 		{"reconcile", reconcileTests},
+		{"console", consoleTests},
 		{"look", lookTests},
 		{"concurrency", concurrencyTests}, {"property", propertyTests},
 	} {

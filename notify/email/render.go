@@ -10,6 +10,7 @@ import (
 	"mime/quotedprintable"
 	"net/mail"
 	"net/textproto"
+	"net/url"
 	"strings"
 
 	gomail "github.com/wneessen/go-mail"
@@ -39,9 +40,12 @@ func Render(from *mail.Address, m notify.Outgoing) ([]byte, error) {
 		msg.SetGenHeader(gomail.HeaderContentLang, m.Language)
 	}
 	if m.Unsubscribe != "" {
-		if err := msg.SetListUnsubscribeOneClick(m.Unsubscribe); err != nil {
+		if u, err := url.Parse(m.Unsubscribe); err != nil || u.Scheme != "https" || u.Host == "" {
 			return nil, invalid(paylink.CauseInternal, "the unsubscribe address is not https")
 		}
+		// Both lines (RFC 8058) as one: go-mail writes what is formatted already in the order of a map, and a mail that is
+		// sent again must have the same bytes.
+		msg.SetGenHeaderPreformatted(gomail.HeaderListUnsubscribe, "<"+m.Unsubscribe+">\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click")
 	}
 	if m.Text != "" && m.Attachment == nil {
 		msg.AddAlternativeWriter(gomail.TypeTextPlain, writing(m.Text))

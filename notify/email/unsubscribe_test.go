@@ -27,8 +27,10 @@ func TestUnsubscribe(t *testing.T) {
 		}
 	}
 	m.AttemptToken = "another attempt"
-	if diff := cmp.Diff(string(first), string(render(t, m))); diff != "" {
-		t.Errorf("another attempt has other bytes (-first +second):\n%s", diff)
+	for range 20 { // what goes by the order of a map is right half of the time
+		if diff := cmp.Diff(string(first), string(render(t, m))); diff != "" {
+			t.Fatalf("another attempt has other bytes (-first +second):\n%s", diff)
+		}
 	}
 	m.Unsubscribe = ""
 	without, err := mail.ReadMessage(bytes.NewReader(render(t, m)))

@@ -199,6 +199,21 @@ type Config struct {
 	// DUNLIN_TEMPLATES: folder whose files replace the embedded texts of messages and pages. Default: unset.
 	Templates string `env:"DUNLIN_TEMPLATES"`
 
+	// DUNLIN_HOLD: how long a batch that was confirmed in the console waits before anything is sent, so that it can be
+	// taken back; as 30s or 10m. Default: unset, it is sent at once.
+	Hold Span `env:"DUNLIN_HOLD"`
+
+	// DUNLIN_APPROVE_ABOVE: from when on a second person must approve a batch that was confirmed in the console: so many
+	// requests, or so much money of a currency, as 1000 requests,5000 KWD. Default: unset, never.
+	ApproveAbove Above `env:"DUNLIN_APPROVE_ABOVE"`
+
+	// DUNLIN_UPLOAD_DIR: folder in which the console keeps uploaded files until their batch is confirmed, a day at most;
+	// several servers should share it. Default: unset, a folder of the system's for temporary files.
+	UploadDir string `env:"DUNLIN_UPLOAD_DIR"`
+
+	// DUNLIN_UPLOAD_MAX: how large an uploaded file may be, in megabytes. Default: 512.
+	UploadMax int `env:"DUNLIN_UPLOAD_MAX" default:"512"`
+
 	// DUNLIN_ADMIN_ALERT: where operators are told of provider failures: an email address, or the https address of a
 	// webhook. Default: unset, they stand in the log only.
 	AdminAlert Secret `env:"DUNLIN_ADMIN_ALERT"`

@@ -17,6 +17,7 @@ import (
 
 	"dunlin/checkout/ottu"
 	"dunlin/jobs"
+	"dunlin/web/console"
 	"dunlin/web/hooks"
 	"dunlin/web/pay"
 )
@@ -25,6 +26,7 @@ import (
 type Server struct {
 	Handler http.Handler
 	Hooks   *hooks.Receiver
+	Console *console.Console
 	// Twilio takes callbacks about messages and payers' answers; empty without an account.
 	Twilio  []*hooks.Receiver
 	worker  *Worker
@@ -86,9 +88,13 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.Console, err = c.console(w, opt); err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	pages.Mount(mux)
 	mux.Handle("/api/", calls)
+	s.Console.Mount(mux)
 	mux.Handle("POST /hooks/ottu", s.Hooks)
 	if err := c.twilioHooks(s, mux, opt.Log); err != nil {
 		return nil, err
@@ -119,6 +125,7 @@ const (
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{Handler: s.Handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: answerTime,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	server.RegisterOnShutdown(s.Console.Stop) // who watches a batch would hold it open
 	sweep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var sweeping sync.WaitGroup
 	receivers := append([]*hooks.Receiver{s.Hooks}, s.Twilio...)
@@ -153,4 +160,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // Close closes what the server stands on, after Serve has returned.
-func (s *Server) Close() error { return errors.Join(s.bounces.close(), s.worker.Close()) }
+func (s *Server) Close() error {
+	return errors.Join(s.Console.Close(), s.bounces.close(), s.worker.Close())
+}

@@ -27,7 +27,9 @@ CREATE TABLE batches (
   priority       BIGINT NOT NULL DEFAULT 1,
   test           BOOLEAN NOT NULL DEFAULT FALSE,
   receipts       BOOLEAN NOT NULL DEFAULT FALSE, -- who has paid is sent a receipt
-  hold_until     BIGINT,
+  hold_until     BIGINT,                       -- held until then, so that it can be taken back
+  needs_approval BOOLEAN NOT NULL DEFAULT FALSE, -- held until a second person approves
+  approved_by    TEXT,
   why            TEXT   NOT NULL DEFAULT '',   -- why it is held, halted or canceled
   created_at     BIGINT NOT NULL,
   created_by     TEXT   NOT NULL,
@@ -94,6 +96,10 @@ CREATE TABLE contacts (
   extra       TEXT NOT NULL,
   redacted_at BIGINT
 );
+CREATE INDEX contacts_name ON contacts (lower(name), request_id) WHERE name <> '';
+CREATE INDEX contacts_last_name ON contacts (lower(last_name), request_id) WHERE last_name <> '';
+CREATE INDEX contacts_email ON contacts (lower(email), request_id) WHERE email <> '';
+CREATE INDEX contacts_phone ON contacts (phone, request_id) WHERE phone <> '';
 
 CREATE TABLE rejections (
   batch_id BIGINT NOT NULL REFERENCES batches (id),
@@ -169,6 +175,7 @@ CREATE TABLE messages (
 -- Channel and batch lead, so that a small batch is found at once behind a million rows of another.
 CREATE INDEX messages_wake ON messages (channel, (request_id >> 32), wake_at) WHERE wake_at IS NOT NULL;
 
+CREATE INDEX messages_lost ON messages (id) WHERE state = 'unknown' OR state = 'held';
 -- Messages without a final word, whose provider is asked in the end; those are few when callbacks arrive.
 CREATE INDEX messages_receipt ON messages (channel, receipt_at) WHERE receipt_at IS NOT NULL;
 
@@ -238,7 +245,7 @@ CREATE INDEX events_request ON events (batch_id, request_id, id);
 -- The till: counts kept by deltas in the transaction that moves the state. Shards keep concurrent writers apart.
 CREATE TABLE tallies (
   batch_id BIGINT NOT NULL,
-  kind     TEXT   NOT NULL,                    -- dispatch, payment, rejected
+  kind     TEXT   NOT NULL,                    -- dispatch, payment, rejected; asked, collected (money), reach
   state    TEXT   NOT NULL,
   shard    BIGINT NOT NULL,
   n        BIGINT NOT NULL,
@@ -359,3 +366,32 @@ CREATE TABLE idempotency_keys (
   PRIMARY KEY (api_key_id, key_hash)
 );
 CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
+
+-- Who may sign in to the console.
+CREATE TABLE users (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  name        TEXT   NOT NULL UNIQUE,          -- lower case: a mailbox or a short name
+  role        TEXT   NOT NULL CHECK (role = 'viewer' OR role = 'operator' OR role = 'approver' OR role = 'admin'),
+  hash        TEXT   NOT NULL,                 -- of the password, argon2id
+  disabled_at BIGINT,
+  created_at  BIGINT NOT NULL,
+  created_by  TEXT   NOT NULL
+);
+
+-- Who is signed in. The cookie holds what this is the hash of: a copy of the ledger signs nobody in.
+CREATE TABLE console_sessions (
+  hash       TEXT PRIMARY KEY,
+  user_id    BIGINT NOT NULL REFERENCES users (id),
+  created_at BIGINT NOT NULL,
+  seen_at    BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL
+);
+CREATE INDEX console_sessions_user ON console_sessions (user_id);
+
+-- How a person matched the columns of a header: the next file with the same header is read so.
+CREATE TABLE column_maps (
+  header_hash TEXT PRIMARY KEY,
+  mapping     TEXT   NOT NULL,
+  updated_at  BIGINT NOT NULL,
+  updated_by  TEXT   NOT NULL
+);
