@@ -73,7 +73,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, terminal 
 			return err
 		}
 	}
-	d.out.line("Dunlin's demo: everything on this machine, nobody outside is reached.\n\n  inbox of the payers    %s\n  their payment pages    %s/p/…\n", d.sandbox.URL(), d.config.PublicURL)
+	name, password, err := d.operator(ctx)
+	if err != nil {
+		return err
+	}
+	d.out.line("Dunlin's demo: everything on this machine, nobody outside is reached.\n\n  inbox of the payers    %s\n  their payment pages    %s/p/…\n  the clerk's console    %s/console/  (sign in as %s, %s)\n",
+		d.sandbox.URL(), d.config.PublicURL, d.config.PublicURL, name, password)
 	batch, err := d.bringIn(ctx, path)
 	if err != nil {
 		return err

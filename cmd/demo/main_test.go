@@ -16,6 +16,7 @@ func TestDemo(t *testing.T) {
 	}
 	for _, want := range []string{
 		`The file: 200 rows, 186 good, 14 rejected\.`,
+		`console +http://127\.0\.0\.1:\d+/console/ +\(sign in as demo, \w{15,}\)`,
 		`payers reached +183 `,
 		`known delivered +[1-9]`, // their receipts come from the stand-in, signed
 		`2  bad_address`, `1  opted_out`,
