@@ -31,7 +31,7 @@ func main() {
 }
 
 const usage = `server takes HTTP on DUNLIN_LISTEN until it is told to stop: payment pages under /p/, the console for operators at
-/console/ (its first user: enqueue users add NAME --role admin), the API under /api/ (/api/docs tells about it), Ottu's
+/console/ (its first user: enqueue users add NAME --role admin), the queue's dashboard at /monitoring/, the API under /api/ (/api/docs tells about it), Ottu's
 webhook at /hooks/ottu, Twilio's at /hooks/twilio/status and /hooks/twilio/inbound, /healthz (this process lives), /readyz
 (the ledger answers) and /metrics for Prometheus.
 

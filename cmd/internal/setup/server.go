@@ -20,6 +20,7 @@ import (
 	"dunlin/web/console"
 	"dunlin/web/hooks"
 	"dunlin/web/pay"
+	"dunlin/web/queue"
 )
 
 // Server takes HTTP: the API, the payers' pages and the providers' webhooks. It keeps nothing of its own, so any number may run.
@@ -95,6 +96,11 @@ func (c Config) routes(s *Server, opt WorkerOptions) (http.Handler, error) {
 	pages.Mount(mux)
 	mux.Handle("/api/", calls)
 	s.Console.Mount(mux)
+	dashboard, err := c.dashboard(s, opt)
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle(queue.Path+"/", dashboard)
 	mux.Handle("POST /hooks/ottu", s.Hooks)
 	if err := c.twilioHooks(s, mux, opt.Log); err != nil {
 		return nil, err
