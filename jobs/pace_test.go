@@ -31,8 +31,9 @@ func TestSlowDown(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			onBoth(t, func(w *world) {
 				if tt.rule != nil {
-					tt.rule.Nth, tt.rule.Action = 1, sandbox.Refuse
-					w.fault(*tt.rule)
+					rule := *tt.rule // both databases' worlds have a copy
+					rule.Nth, rule.Action = 1, sandbox.Refuse
+					w.fault(rule)
 				}
 				start := w.clock.Now()
 				w.send(1, ledgertest.Routes(tt.routes), ledgertest.Each(func(r *paylink.Row) {
