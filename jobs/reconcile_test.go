@@ -184,8 +184,9 @@ func TestReconcileRefused(t *testing.T) {
 				ids := w.shown(20)
 				w.pays(ids, sandbox.PayFull)
 				w.clock.Advance(10 * time.Minute)
-				tt.rule.Provider, tt.rule.Op = sandbox.Ottu, "retrieve"
-				w.fault(tt.rule)
+				rule := tt.rule // both databases' worlds have a copy
+				rule.Provider, rule.Op = sandbox.Ottu, "retrieve"
+				w.fault(rule)
 				r := jobs.NewReconciler(w.worker, w.db, nil)
 				sum := w.pass(r)
 				if sum.Asked != 0 || sum.Failed == 0 || sum.Stopped != tt.stopped {
