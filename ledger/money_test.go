@@ -70,7 +70,10 @@ func TestEngaged(t *testing.T) {
 			p := linked(t, d.make(t)(t), "whatsapp>sms+email")
 			whatsapp, email := p.committed(p.wakes[0]), p.committed(p.wakes[1])
 			p.must(p.db.LoseMessage(t.Context(), email, &paylink.Failure{Kind: paylink.Unknown, Cause: paylink.CauseLostAnswer}, time.Minute))
-			p.sql(`UPDATE requests SET engaged_at = 1 WHERE id = $1`, int64(p.id))
+			view, err := p.db.Payer(t.Context(), p.id)
+			p.must(err)
+			_, err = p.db.RevealSession(t.Context(), view.Live.ID)
+			p.must(err)
 			wakes, err := p.db.FailMessage(t.Context(), whatsapp, &paylink.Failure{Kind: paylink.Permanent, Cause: paylink.CauseBadAddress}, time.Time{}, true)
 			p.must(err)
 			if len(wakes) != 0 {
