@@ -52,7 +52,8 @@ var layers = []layer{
 	{"web/api/conformance", nil}, // tests only
 	// The console shows the record in the ledger's own words, as the API does.
 	{"web/console", []string{"paylink", "intake", "ledger", "report", "notify", "templates", "jobs", "web/signin"}},
-	{"web/signin", []string{"paylink", "ledger"}},
+	{"web/throttle", nil},
+	{"web/signin", []string{"paylink", "ledger", "web/throttle"}},
 	{"web/queue", []string{"ledger", "jobs", "web/signin"}},
 	{"web/...", []string{"paylink", "intake", "notify", "templates", "jobs", "web/..."}},
 	// The stand-ins speak the providers' protocols by themselves: sharing code with the adapters would share its mistakes.

@@ -23,6 +23,7 @@ import (
 	"dunlin/jobs"
 	"dunlin/paylink"
 	"dunlin/templates"
+	"dunlin/web/throttle"
 )
 
 // Ledger is what the page reads.
@@ -68,7 +69,7 @@ type Pages struct {
 	policy, checkoutPolicy string
 	script                 script
 	// By reader and by link: reading is cheap, a button may cost a call to the provider.
-	readers, links, pressers, presses *throttle
+	readers, links, pressers, presses *throttle.Throttle
 	stops                             stopThrottles
 }
 
@@ -84,8 +85,8 @@ func New(c Config) (*Pages, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Pages{Config: c,
-		readers: newThrottle(300, time.Minute), links: newThrottle(120, time.Minute),
-		pressers: newThrottle(120, time.Minute), presses: newThrottle(10, time.Minute), stops: newStopThrottles()}
+		readers: throttle.New(300, time.Minute), links: throttle.New(120, time.Minute),
+		pressers: throttle.New(120, time.Minute), presses: throttle.New(10, time.Minute), stops: newStopThrottles()}
 	// Browsers hold every hop behind a form to form-action: the provider's page and the bank's, which nobody can list.
 	p.policy = strings.TrimSpace("default-src 'none'; style-src " + c.Texts.PageStyle() +
 		"; script-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' https: " + strings.Join(c.FormTargets, " "))
@@ -125,9 +126,9 @@ type visit struct {
 }
 
 // enter finds whose page it is. ok is false when the answer was given already.
-func (p *Pages) enter(w http.ResponseWriter, r *http.Request, byReader, byLink *throttle) (v visit, ok bool) {
+func (p *Pages) enter(w http.ResponseWriter, r *http.Request, byReader, byLink *throttle.Throttle) (v visit, ok bool) {
 	now := time.Now()
-	if !byReader.allow(reader(r), now) {
+	if !byReader.Allow(throttle.Network(r), now) {
 		p.nobody(w, r, http.StatusTooManyRequests, templates.PageSlowDown)
 		return v, false
 	}
@@ -149,7 +150,7 @@ func (p *Pages) enter(w http.ResponseWriter, r *http.Request, byReader, byLink *
 	case err != nil:
 		p.fail(w, r, "", id, err)
 		return v, false
-	case !byLink.allow(v.token, now):
+	case !byLink.Allow(v.token, now):
 		p.nobody(w, r, http.StatusTooManyRequests, templates.PageSlowDown)
 		return v, false
 	}

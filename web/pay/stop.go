@@ -9,6 +9,7 @@ import (
 
 	"dunlin/paylink"
 	"dunlin/templates"
+	"dunlin/web/throttle"
 )
 
 // SourceUnsubscribe is the source of suppressions that this page makes, and the only one that its way back lifts.
@@ -22,10 +23,10 @@ type Silence interface {
 
 // stopThrottles are wider by reader than those of the other buttons: a mail provider sends the one-click requests of all
 // its users from a few networks, and does not repeat a refused one.
-type stopThrottles struct{ readers, links *throttle }
+type stopThrottles struct{ readers, links *throttle.Throttle }
 
 func newStopThrottles() stopThrottles {
-	return stopThrottles{newThrottle(1200, time.Minute), newThrottle(10, time.Minute)}
+	return stopThrottles{throttle.New(1200, time.Minute), throttle.New(10, time.Minute)}
 }
 
 func (p *Pages) mountStop(mux *http.ServeMux) {
@@ -38,7 +39,7 @@ func (p *Pages) mountStop(mux *http.ServeMux) {
 }
 
 // enterStop is enter for a payer who has an email address.
-func (p *Pages) enterStop(w http.ResponseWriter, r *http.Request, byReader, byLink *throttle) (v visit, s paylink.Suppression, ok bool) {
+func (p *Pages) enterStop(w http.ResponseWriter, r *http.Request, byReader, byLink *throttle.Throttle) (v visit, s paylink.Suppression, ok bool) {
 	if v, ok = p.enter(w, r, byReader, byLink); !ok {
 		return v, s, false
 	}

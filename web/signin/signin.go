@@ -16,6 +16,7 @@ import (
 
 	"dunlin/ledger"
 	"dunlin/paylink"
+	"dunlin/web/throttle"
 )
 
 // Ledger is where users and sessions are kept.
@@ -44,7 +45,7 @@ type Config struct {
 type Auth struct {
 	Config
 	dummy                  string
-	byAccount, byNetwork   *throttle
+	byAccount, byNetwork   *throttle.Throttle
 	hashing                chan struct{} // bounds the memory that passwords take at once
 	crossOrigin            *http.CrossOriginProtection
 	cookieName, cookiePath string
@@ -69,7 +70,7 @@ func New(c Config) (*Auth, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Auth{Config: c, dummy: dummy, byAccount: newThrottle(10, 10*time.Minute), byNetwork: newThrottle(30, 10*time.Minute),
+	a := &Auth{Config: c, dummy: dummy, byAccount: throttle.New(10, 10*time.Minute), byNetwork: throttle.New(30, 10*time.Minute),
 		hashing: make(chan struct{}, 4), crossOrigin: http.NewCrossOriginProtection(), cookieName: "dunlin", cookiePath: "/"}
 	if c.Secure {
 		a.cookieName = "__Host-dunlin"
@@ -88,8 +89,8 @@ var (
 // SignIn signs somebody in and sets the cookie. Its errors are [ErrRefused], [ErrTooMany], or the ledger's.
 func (a *Auth) SignIn(w http.ResponseWriter, r *http.Request, name, password string) error {
 	name, now := ledger.UserName(name), a.Ledger.Now()
-	from := network(r)
-	if !a.byNetwork.take(from, now) || !a.byAccount.take(name, now) {
+	from := throttle.Network(r)
+	if !a.byNetwork.Allow(from, now) || !a.byAccount.Allow(name, now) {
 		a.Log.Warn("too many attempts to sign in", "network", from)
 		return ErrTooMany
 	}
@@ -125,8 +126,8 @@ func (a *Auth) SignIn(w http.ResponseWriter, r *http.Request, name, password str
 	if old, ok := a.login(r); ok {
 		_ = a.Ledger.SignOut(r.Context(), old, false) // it ends by itself
 	}
-	a.byAccount.forget(name)
-	a.byNetwork.forget(from)
+	a.byAccount.Forget(name)
+	a.byNetwork.Forget(from)
 	a.setCookie(w, value, int(Life/time.Second))
 	return nil
 }

@@ -33,8 +33,8 @@ type Config struct {
 	// DUNLIN_LISTEN: address on which the server takes HTTP, as HOST:PORT. Default: 127.0.0.1:8080.
 	Listen string `env:"DUNLIN_LISTEN" default:"127.0.0.1:8080"`
 
-	// DUNLIN_UPLOAD_LIMIT: the largest file that the API takes, in bytes, KiB, MiB or GiB. It waits in the temporary
-	// folder (TMPDIR) while it is read in, at most four at once. Default: 512MiB.
+	// DUNLIN_UPLOAD_LIMIT: the largest file that the API and the console take, in bytes, KiB, MiB or GiB. The API's waits
+	// in the temporary folder (TMPDIR) while it is read in, at most four at once. Default: 512MiB.
 	UploadLimit Size `env:"DUNLIN_UPLOAD_LIMIT" default:"512MiB"`
 
 	// DUNLIN_LIMIT_API: how many calls each API key may make at each server, as N/s, N/m, N/h or N/d.
@@ -210,9 +210,6 @@ type Config struct {
 	// DUNLIN_UPLOAD_DIR: folder in which the console keeps uploaded files until their batch is confirmed, a day at most;
 	// several servers should share it. Default: unset, a folder of the system's for temporary files.
 	UploadDir string `env:"DUNLIN_UPLOAD_DIR"`
-
-	// DUNLIN_UPLOAD_MAX: how large an uploaded file may be, in megabytes. Default: 512.
-	UploadMax int `env:"DUNLIN_UPLOAD_MAX" default:"512"`
 
 	// DUNLIN_ADMIN_ALERT: where operators are told of provider failures: an email address, or the https address of a
 	// webhook. Default: unset, they stand in the log only.

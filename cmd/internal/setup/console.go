@@ -19,17 +19,11 @@ func (c Config) console(w *Worker, opt WorkerOptions) (*console.Console, error) 
 	}
 	cfg := console.Config{
 		Ledger: w.Ledger, Queue: jobs.NewAsynqQueue(opt.Redis), Texts: w.texts, Builder: c.builder(w.texts),
-		Intake: func(now time.Time) intake.Settings { return c.Intake(w.texts, now) },
-		Reading: intake.Reading{Currency: c.DefaultCurrency, Country: c.DefaultCountry, Language: c.DefaultLanguage,
-			Timezone: c.DefaultTimezone.String(), Routes: c.DefaultChannels},
+		Intake:   func(now time.Time) intake.Settings { return c.Intake(w.texts, now) },
+		Reading:  c.Reading(),
 		Merchant: c.MerchantName, PublicURL: strings.TrimSuffix(c.PublicURL, "/"), Zone: c.DefaultTimezone,
 		Hold: time.Duration(c.Hold), Approve: console.Approval{Rows: c.ApproveAbove.Requests, Sums: c.ApproveAbove.Sums},
-		Spool: spool, MaxUpload: int64(c.UploadMax) << 20, Limits: map[string][]intake.Limit{}, Log: opt.Log,
-	}
-	for p, limits := range c.limits() {
-		for _, l := range limits {
-			cfg.Limits[string(p)] = append(cfg.Limits[string(p)], intake.Limit(l))
-		}
+		Spool: spool, MaxUpload: int64(c.UploadLimit), Limits: c.intakeLimits(), Log: opt.Log,
 	}
 	for name, value := range c.shown() { // secrets are placeholders
 		cfg.Settings = append(cfg.Settings, console.Setting{Name: name, Value: value})

@@ -23,12 +23,7 @@ func (c Config) Intake(texts *templates.Set, now time.Time) intake.Settings {
 		// The provider's short links are its address, /b/ and a code of a few characters.
 		ProviderLink: strings.TrimRight(cmp.Or(c.OttuURL, "https://merchant.ottu.net"), "/") + "/b/aB3dE6",
 		Missing:      func(ch paylink.Channel) error { return c.NeedChannels(ch) },
-		Limits:       map[string][]intake.Limit{},
-	}
-	for p, limits := range c.limits() {
-		for _, l := range limits {
-			s.Limits[string(p)] = append(s.Limits[string(p)], intake.Limit(l))
-		}
+		Limits:       c.intakeLimits(),
 	}
 	if c.SMSPrice.Currency != "" {
 		s.SMSCost = c.SMSPrice.Times
@@ -45,4 +40,15 @@ func (c Config) Intake(texts *templates.Set, now time.Time) intake.Settings {
 		return ok
 	}
 	return s
+}
+
+// intakeLimits are the providers' limits as a plan and the console show them.
+func (c Config) intakeLimits() map[string][]intake.Limit {
+	out := map[string][]intake.Limit{}
+	for p, limits := range c.limits() {
+		for _, l := range limits {
+			out[string(p)] = append(out[string(p)], intake.Limit(l))
+		}
+	}
+	return out
 }

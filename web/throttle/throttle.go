@@ -1,4 +1,6 @@
-package pay
+// Package throttle makes guessing and hammering slow: what may happen so many times in a period for each key, and by which
+// key a reader goes. It counts in one process; n processes let n times as many through.
+package throttle
 
 import (
 	"net/http"
@@ -8,9 +10,8 @@ import (
 	"time"
 )
 
-// throttle lets n things happen per period and key, evenly refilled. It lives in one process: its purpose is to make
-// guessing and hammering slow, not to count exactly.
-type throttle struct {
+// Throttle lets n things happen per period and key, evenly refilled. It is safe for concurrent use.
+type Throttle struct {
 	n      int
 	period time.Duration
 
@@ -21,11 +22,13 @@ type throttle struct {
 // maxKeys bounds the memory: at the bound, keys whose allowance is whole are forgotten, and if there are none, all.
 const maxKeys = 50_000
 
-func newThrottle(n int, period time.Duration) *throttle {
-	return &throttle{n: n, period: period, full: map[string]time.Time{}}
+// New makes a throttle.
+func New(n int, period time.Duration) *Throttle {
+	return &Throttle{n: n, period: period, full: map[string]time.Time{}}
 }
 
-func (t *throttle) allow(key string, now time.Time) bool {
+// Allow takes one from the key's allowance, if there is one left.
+func (t *Throttle) Allow(key string, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	full, known := t.full[key]
@@ -50,9 +53,16 @@ func (t *throttle) allow(key string, now time.Time) bool {
 	return true
 }
 
-// reader names the network that a request comes from. A proxy on this machine or in a private network is believed about
+// Forget gives a key its whole allowance back.
+func (t *Throttle) Forget(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.full, key)
+}
+
+// Network names the network that a request comes from. A proxy on this machine or in a private network is believed about
 // whom it passes on, by the last address that it adds; nobody else is. Of IPv6 the /64 counts, which one reader has whole.
-func reader(r *http.Request) string {
+func Network(r *http.Request) string {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr

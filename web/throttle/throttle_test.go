@@ -1,4 +1,4 @@
-package pay
+package throttle
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 )
 
 func TestThrottle(t *testing.T) {
-	th := newThrottle(3, time.Minute)
+	th := New(3, time.Minute)
 	now := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
 		after time.Duration
@@ -18,19 +18,25 @@ func TestThrottle(t *testing.T) {
 		{0, "a", true}, {0, "a", true}, {0, "a", true}, {0, "a", false}, {0, "b", true},
 		{20 * time.Second, "a", true}, {20 * time.Second, "a", false}, {time.Hour, "a", true},
 	} {
-		if got := th.allow(tt.key, now.Add(tt.after)); got != tt.want {
+		if got := th.Allow(tt.key, now.Add(tt.after)); got != tt.want {
 			t.Errorf("%s after %s: got %t, want %t", tt.key, tt.after, got, tt.want)
 		}
 	}
+	th.Forget("b")
+	for range 3 {
+		if !th.Allow("b", now) {
+			t.Error("what is forgotten has its whole allowance back")
+		}
+	}
 	for i := range 3 * maxKeys {
-		th.allow(fmt.Sprint(i), now.Add(2*time.Hour))
+		th.Allow(fmt.Sprint(i), now.Add(2*time.Hour))
 	}
 	if got := len(th.full); got > maxKeys {
 		t.Errorf("it holds %d keys, want %d at most", got, maxKeys)
 	}
 }
 
-func TestReader(t *testing.T) {
+func TestNetwork(t *testing.T) {
 	for _, tt := range []struct{ name, remote, forwarded, want string }{
 		{"direct", "203.0.113.7:99", "", "203.0.113.7"},
 		{"a stranger's word", "203.0.113.7:99", "198.51.100.1", "203.0.113.7"},
@@ -46,7 +52,7 @@ func TestReader(t *testing.T) {
 		if tt.forwarded != "" {
 			r.Header.Set("X-Forwarded-For", tt.forwarded)
 		}
-		if got := reader(r); got != tt.want {
+		if got := Network(r); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
 	}
